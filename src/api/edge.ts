@@ -1,0 +1,29 @@
+/** The names that edge's objects use: group, resources, annotations, condition types. */
+import type { ResourceRef } from './meta.ts';
+
+/** The API group of every kind here. */
+export const GROUP = 'edge.example.com';
+/** The served version of the group. */
+export const VERSION = 'v1';
+/** apiVersion of every object here. */
+export const API_VERSION = `${GROUP}/${VERSION}` as const;
+
+/** The Router resource. */
+export const ROUTERS: ResourceRef = { group: GROUP, version: VERSION, plural: 'routers', kind: 'Router' };
+/** The NodeMaintenance resource. */
+export const NODE_MAINTENANCES: ResourceRef = {
+  group: GROUP,
+  version: VERSION,
+  plural: 'nodemaintenances',
+  kind: 'NodeMaintenance',
+};
+
+/** On a mirror: the node whose apiserver owns the object. */
+export const ORIGIN_ANNOTATION = `${GROUP}/origin`;
+/** On a mirror: when the syncer last copied it (RFC 3339). */
+export const SYNCED_AT_ANNOTATION = `${GROUP}/synced-at`;
+
+/** Condition type: the Router serves its current configuration. */
+export const CONDITION_READY = 'Ready';
+/** Condition type, on mirrors only: the peer confirms the object right now. */
+export const CONDITION_SYNCED = 'Synced';
