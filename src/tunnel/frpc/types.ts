@@ -1,0 +1,107 @@
+/** The public shapes of the frp client: what it is told, what it offers. */
+import type { ConnectionOptions } from 'node:tls';
+import type { ByteStream } from '../byte-stream.ts';
+
+/** Where the tunnel server is. */
+export type ServerAddress = { host: string; port: number } | { path: string };
+
+/** Configuration of one client, that is, of one server it logs in to. */
+export interface FrpClientConfig {
+  server: ServerAddress;
+  /** frp's `auth.token`; empty when the server has none. */
+  token: string;
+  /** frp's `user`: prefix of proxy names and identity of visitors; empty for none. */
+  user: string;
+  /** Stable name for the server's dashboard; empty for none. */
+  clientId: string;
+  /** Free metadata of the login (frp `metadatas`). */
+  metas: Readonly<Record<string, string>>;
+  /** Work connections kept ready, 0 to 100. */
+  poolCount: number;
+  /** TLS to the server; undefined for none. Without `ca` the server's certificate is not verified, as frp does. */
+  tls: Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'servername'> | undefined;
+  /** One connection for all streams (frp `transport.tcpMux`). */
+  tcpMux: boolean;
+  /** Time between keep-alive pings, milliseconds. */
+  keepaliveMs: number;
+  /** Messages besides Login that carry proof of the token (frp `auth.additionalScopes`). */
+  additionalScopes: readonly ('HeartBeats' | 'NewWorkConns')[];
+}
+
+/** One connection to a proxy, delivered to the provider. */
+export interface ProviderConnection {
+  stream: ByteStream;
+  /** The user's address as the server sees it; absent for types without one. */
+  sourceAddress?: string;
+  sourcePort?: number;
+}
+
+/** A proxy that the client registers, now and after every reconnect. */
+export interface ProxyDefinition {
+  name: string;
+  type: 'tcp' | 'stcp';
+  /** Secret of stcp. */
+  secretKey?: string;
+  /** Users whose visitors are admitted besides the own one; `*` for all. */
+  allowUsers?: readonly string[];
+  /** Port on the server, for tcp; 0 lets the server choose. */
+  remotePort?: number;
+  useEncryption?: boolean;
+  useCompression?: boolean;
+  metas?: Readonly<Record<string, string>>;
+  annotations?: Readonly<Record<string, string>>;
+  /** Takes over one connection. Must not throw. */
+  onConnection(connection: ProviderConnection): void;
+}
+
+/** The state of a registered proxy. */
+export interface ProxyHandle {
+  readonly name: string;
+  /** `waiting` before the server answered or while offline, `running`, or `refused` (retried by itself). */
+  readonly phase: 'waiting' | 'running' | 'refused';
+  /** Why the server refused it. */
+  readonly error: string | undefined;
+  /** The address users reach it at, as the server reported it. */
+  readonly remoteAddr: string | undefined;
+  /** Unregisters it; connections under way go on. */
+  close(): void;
+}
+
+/** What a visitor asks for. */
+export interface VisitorRequest {
+  /** Full proxy name, or `SERVICE.NAMESPACE` where the server balances services. */
+  proxyName: string;
+  secretKey: string;
+  useEncryption?: boolean;
+  useCompression?: boolean;
+  /** Passed to edge routers (`localAddr`, `sourceAddr`); frps ignores it. */
+  metas?: Readonly<Record<string, string>>;
+}
+
+/** The state of a client. `refused` is a login that the server denied (retried with back-off). */
+export type FrpClientPhase = 'idle' | 'connecting' | 'online' | 'waiting' | 'refused' | 'stopped';
+
+/** A client of one tunnel server; reconnects by itself with jittered back-off (first retry under 250 ms). */
+export interface FrpClient {
+  readonly phase: FrpClientPhase;
+  /** Why it is not online; undefined when it is. */
+  readonly lastError: Error | undefined;
+  /** The run id the server gave; undefined before the first login. */
+  readonly runId: string | undefined;
+  /** Last measured round trip to the server, milliseconds. */
+  readonly roundTripMs: number | undefined;
+  /** Starts connecting; returns at once. */
+  start(): void;
+  /** Closes the control connection and everything on it. */
+  stop(): Promise<void>;
+  /** Called after each change of `phase` or of a proxy's phase. One listener. */
+  onChange(listener: () => void): void;
+  /** Registers a proxy; the name must be free among this client's. */
+  addProxy(definition: ProxyDefinition): ProxyHandle;
+  /**
+   * Opens a visitor connection. Rejects with EDGE_ERR_TUNNEL_OFFLINE when not online (at once),
+   * EDGE_ERR_TUNNEL_VISITOR_REFUSED when the server says no, EDGE_ERR_TUNNEL_TIMEOUT after 10 s,
+   * EDGE_ERR_TUNNEL_CLOSED when the connection breaks first. All are retryable elsewhere: no payload was sent.
+   */
+  openVisitor(request: VisitorRequest, signal?: AbortSignal): Promise<ByteStream>;
+}
