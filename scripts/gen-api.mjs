@@ -16,7 +16,11 @@ const crds = files.map((name) => parse(readFileSync(join(crdDir, name), 'utf8'))
 
 const pascal = (word) => word[0].toUpperCase() + word.slice(1);
 const singular = (word) =>
-  word.endsWith('sses') ? word.slice(0, -2) : word.endsWith('ies') ? `${word.slice(0, -3)}y` : word.replace(/s$/, '');
+  word.endsWith('sses')
+    ? word.slice(0, -2)
+    : word.endsWith('ies')
+      ? `${word.slice(0, -3)}y`
+      : word.replace(/s$/, '');
 
 /** Collects interfaces; a nested object gets the name of its path. */
 function typeOf(schema, name, out) {
