@@ -1,0 +1,160 @@
+/** What a sidecar remembers on disk: addresses and the last seen Routers. Losing it costs time, never correctness. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ORIGIN_ANNOTATION } from '../api/edge.ts';
+import type { Router, RouterStatusActiveService } from '../api/gen/types.ts';
+import { writeFileAtomic } from '../lib/atomic-file.ts';
+import type { Clock, Timer } from '../lib/clock.ts';
+import { errorCode, errorMessage } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+
+/** The content of the cache. */
+export interface CachedState {
+  /** By `NAME.NAMESPACE`. */
+  addresses: Readonly<Record<string, string>>;
+  routers: readonly Router[];
+}
+
+/** The cache of one sidecar. */
+export interface StateCache {
+  /** The remembered state; undefined when there is none that can be used. Never rejects. */
+  load(): Promise<CachedState | undefined>;
+  /** Asks for a write of `state()` soon; calls in quick succession cost one write. */
+  save(state: () => CachedState): void;
+  /** Writes what is pending. Never rejects. */
+  flush(): Promise<void>;
+}
+
+/** Provider changes come often and every write is an fsync: one write in this many milliseconds is enough. */
+const WRITE_PERIOD_MS = 2000;
+const FORMAT_VERSION = 1;
+
+/** Creates the cache in `dir`/state.json. */
+export function createStateCache(dir: string, deps: { clock: Clock; log: Logger }): StateCache {
+  const path = join(dir, 'state.json');
+  let pending: (() => CachedState) | undefined;
+  let timer: Timer | undefined;
+  let writing: Promise<void> = Promise.resolve();
+  let written = '';
+  let hasWarned = false;
+
+  const write = async (): Promise<void> => {
+    const state = pending;
+    pending = undefined;
+    if (state === undefined) return;
+    const text = `${JSON.stringify({ version: FORMAT_VERSION, ...trimmed(state()) })}\n`;
+    if (text === written) return;
+    try {
+      await writeFileAtomic(path, text);
+      written = text;
+      hasWarned = false;
+    } catch (err) {
+      if (!hasWarned)
+        deps.log.warn('cannot write the cache; a restart without the apiserver will know less', {
+          path,
+          error: errorMessage(err),
+        });
+      hasWarned = true;
+    }
+  };
+  const flush = (): Promise<void> => {
+    timer?.cancel();
+    timer = undefined;
+    writing = writing.then(write);
+    return writing;
+  };
+  return {
+    async load() {
+      try {
+        const text = await readFile(path, 'utf8');
+        return parseState(text);
+      } catch (err) {
+        if (errorCode(err) !== 'ENOENT')
+          deps.log.warn('ignoring the cache', { path, error: errorMessage(err) });
+        return undefined;
+      }
+    },
+    save(state) {
+      pending = state;
+      timer ??= deps.clock.after(WRITE_PERIOD_MS, () => void flush());
+    },
+    flush,
+  };
+}
+
+/** Reads the file's text; throws when it is damaged or of another version. */
+export function parseState(text: string): CachedState {
+  const value: unknown = JSON.parse(text);
+  if (!isRecord(value) || value['version'] !== FORMAT_VERSION) throw new Error('not a cache of this version');
+  const { addresses, routers } = value;
+  if (!isRecord(addresses) || !Array.isArray(routers)) throw new Error('addresses or routers are missing');
+  if (!Object.values(addresses).every((address) => typeof address === 'string'))
+    throw new Error('an address is not a text');
+  if (!routers.every(isRouter)) throw new Error('a Router is damaged');
+  return { addresses: addresses as Record<string, string>, routers };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Checks what the sidecar reads of a Router, since the file is not validated by the apiserver. */
+function isRouter(value: unknown): value is Router {
+  if (!isRecord(value) || !isRecord(value['metadata']) || !isRecord(value['spec'])) return false;
+  const { frps } = value['spec'];
+  const { status } = value;
+  if (
+    typeof value['metadata']['name'] !== 'string' ||
+    !isRecord(frps) ||
+    typeof frps['bindPort'] !== 'number'
+  )
+    return false;
+  if (status === undefined) return true;
+  if (
+    !isRecord(status) ||
+    !['addresses', 'conditions', 'activeServices'].every((key) => isOptionalList(status[key]))
+  )
+    return false;
+  return ((status['activeServices'] ?? []) as Record<string, unknown>[]).every((service) =>
+    isOptionalList(service['providers']),
+  );
+}
+
+function isOptionalList(value: unknown): boolean {
+  return value === undefined || (Array.isArray(value) && value.every(isRecord));
+}
+
+/** Leaves out what changes with every connection, so that an unchanged cache is not written again. */
+function trimmed(state: CachedState): CachedState {
+  return { addresses: state.addresses, routers: state.routers.map(trimmedRouter) };
+}
+
+function trimmedRouter(router: Router): Router {
+  const { name, annotations } = router.metadata;
+  const origin = annotations?.[ORIGIN_ANNOTATION];
+  const { addresses, conditions, version, activeServices } = router.status ?? {};
+  return {
+    apiVersion: router.apiVersion,
+    kind: router.kind,
+    metadata: {
+      ...(name === undefined ? {} : { name }),
+      ...(origin === undefined ? {} : { annotations: { [ORIGIN_ANNOTATION]: origin } }),
+    },
+    spec: router.spec,
+    status: {
+      ...(addresses === undefined ? {} : { addresses }),
+      ...(version === undefined ? {} : { version }),
+      ...(conditions === undefined ? {} : { conditions }),
+      activeServices: (activeServices ?? []).map(trimmedService),
+    },
+  };
+}
+
+function trimmedService(service: RouterStatusActiveService): RouterStatusActiveService {
+  const providers = (service.providers ?? []).map(({ id, type, ready }) => ({
+    id,
+    type,
+    ready: ready ?? true,
+  }));
+  return { ...service, providers };
+}

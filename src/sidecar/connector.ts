@@ -1,0 +1,190 @@
+/** Opens one connection to a mapped service: picks a Router, moves on to the next after a failure, parks while there is none. */
+import { Backoff } from '../lib/backoff.ts';
+import type { Clock } from '../lib/clock.ts';
+import { sleep } from '../lib/clock.ts';
+import { EdgeError, errorMessage } from '../lib/errors.ts';
+import type { ByteStream } from '../tunnel/byte-stream.ts';
+import type { FrpClient, VisitorRequest } from '../tunnel/frpc/types.ts';
+import type { Balancer, Choice, LbPolicy } from './balancer.ts';
+
+/** A Router that may carry the connection, and what to ask it for. */
+export interface RouterChoice extends Choice {
+  client: Pick<FrpClient, 'openVisitor'>;
+  proxyName: string;
+}
+
+/** One connection that is wanted. */
+export interface ConnectRequest {
+  /** `NAME.NAMESPACE`, for errors. */
+  service: string;
+  /** The Routers to try as they are now; called again after each wait. */
+  choices(): RouterChoice[];
+  balancer: Balancer;
+  policy: LbPolicy | 'inOrder';
+  sourceIp: string;
+  visitor: Omit<VisitorRequest, 'proxyName'>;
+  /** How long to wait for a Router that can carry it, milliseconds. */
+  parkTimeoutMs: number;
+}
+
+/** Counts over a connector's life. */
+export interface ConnectorCounters {
+  /** Waiting now. */
+  parked: number;
+  parkedTotal: number;
+  /** Attempts that failed and were followed by another. */
+  retried: number;
+  /** Connections given up. */
+  failed: number;
+}
+
+/** Opens connections. */
+export interface Connector {
+  readonly counters: Readonly<ConnectorCounters>;
+  /**
+   * Opens a connection; nothing of the application's payload is needed or lost before it resolves. Rejects with
+   * EDGE_ERR_SIDECAR_NO_ROUTER when no Router could carry it in time, EDGE_ERR_SIDECAR_PARKED_LIMIT when too many
+   * wait already, EDGE_ERR_SIDECAR_STOPPED when the signal aborts.
+   */
+  open(request: ConnectRequest, signal: AbortSignal): Promise<{ stream: ByteStream; router: string }>;
+  /** Routers, their services or their clients changed: waiting connections look again. */
+  wake(): void;
+}
+
+/** What a connector needs. */
+export interface ConnectorDeps {
+  clock: Clock;
+  random: () => number;
+  /** The most connections that wait at once, over all services. */
+  maxParked: number;
+}
+
+/** A Router that answers neither yes nor no gets this long while there is another one to try. */
+const ATTEMPT_MS = 2000;
+/** Between rounds in which every listed Router said no: its status may be a moment behind. */
+const RETRY = { initialMs: 100, maxMs: 1000 };
+
+/** Creates a connector. */
+export function createConnector(deps: ConnectorDeps): Connector {
+  const { clock } = deps;
+  const counters: ConnectorCounters = { parked: 0, parkedTotal: 0, retried: 0, failed: 0 };
+  /** Aborted, and replaced, with each change: everybody who waits wakes up. */
+  let change = new AbortController();
+
+  const attempt = async (
+    choice: RouterChoice,
+    request: ConnectRequest,
+    isLast: boolean,
+    signal: AbortSignal,
+  ) => {
+    const abort = new AbortController();
+    const onAbort = (): void => abort.abort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    const timer = isLast ? undefined : clock.after(ATTEMPT_MS, onAbort);
+    try {
+      return await choice.client.openVisitor(
+        { ...request.visitor, proxyName: choice.proxyName },
+        abort.signal,
+      );
+    } finally {
+      timer?.cancel();
+      signal.removeEventListener('abort', onAbort);
+    }
+  };
+
+  const park = async (limitMs: number, changed: AbortSignal, signal: AbortSignal): Promise<void> => {
+    const wait = new AbortController();
+    const stop = (): void => wait.abort();
+    changed.addEventListener('abort', stop, { once: true });
+    signal.addEventListener('abort', stop, { once: true });
+    if (changed.aborted || signal.aborted) stop();
+    await sleep(clock, limitMs, wait.signal);
+    changed.removeEventListener('abort', stop);
+    signal.removeEventListener('abort', stop);
+  };
+
+  const search = async (
+    request: ConnectRequest,
+    signal: AbortSignal,
+    wait: WaitingRoom,
+  ): Promise<{ stream: ByteStream; router: string }> => {
+    const deadline = clock.now() + request.parkTimeoutMs;
+    const retry = new Backoff(RETRY, deps.random);
+    let reason = 'no Router that is online has a ready provider';
+    for (;;) {
+      const changed = change.signal; // taken before looking, so that no change in between is missed
+      const choices = request.balancer.order(request.choices(), request.policy, request.sourceIp);
+      for (const [at, choice] of choices.entries()) {
+        try {
+          const stream = await attempt(choice, request, at === choices.length - 1, signal);
+          if (!signal.aborted) return { stream, router: choice.name };
+          stream.destroy();
+        } catch (err) {
+          reason = `Router ${choice.name}: ${errorMessage(err)}`;
+        }
+        if (signal.aborted)
+          throw new EdgeError('EDGE_ERR_SIDECAR_STOPPED', `connect to ${request.service}: stopped`);
+        counters.retried++;
+      }
+      const leftMs = deadline - clock.now();
+      if (leftMs <= 0)
+        throw new EdgeError('EDGE_ERR_SIDECAR_NO_ROUTER', `connect to ${request.service}: ${reason}`, {
+          retryable: true,
+        });
+      wait.enter(request.service);
+      await park(choices.length === 0 ? leftMs : Math.min(leftMs, retry.next()), changed, signal);
+      if (signal.aborted)
+        throw new EdgeError('EDGE_ERR_SIDECAR_STOPPED', `connect to ${request.service}: stopped`);
+    }
+  };
+
+  return {
+    counters,
+    async open(request, signal) {
+      const room = new WaitingRoom(counters, deps.maxParked);
+      try {
+        return await search(request, signal, room);
+      } catch (err) {
+        counters.failed++;
+        throw err;
+      } finally {
+        room.leave();
+      }
+    },
+    wake() {
+      change.abort();
+      change = new AbortController();
+    },
+  };
+}
+
+/** One connection's place among the parked ones; held from its first wait until it is opened or given up. */
+class WaitingRoom {
+  readonly #counters: ConnectorCounters;
+  readonly #limit: number;
+  #isInside = false;
+
+  constructor(counters: ConnectorCounters, limit: number) {
+    this.#counters = counters;
+    this.#limit = limit;
+  }
+
+  enter(service: string): void {
+    if (this.#isInside) return;
+    if (this.#counters.parked >= this.#limit) {
+      throw new EdgeError(
+        'EDGE_ERR_SIDECAR_PARKED_LIMIT',
+        `connect to ${service}: ${this.#limit} connections wait already`,
+        { retryable: true },
+      );
+    }
+    this.#isInside = true;
+    this.#counters.parked++;
+    this.#counters.parkedTotal++;
+  }
+
+  leave(): void {
+    if (this.#isInside) this.#counters.parked--;
+    this.#isInside = false;
+  }
+}
