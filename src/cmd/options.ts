@@ -20,7 +20,10 @@ export function createCommand(name: string, description: string): Command {
 export function addOptions(command: Command, table: OptionTable): void {
   for (const [key, spec] of Object.entries(table)) {
     if (!spec.hasFlag) continue;
-    const flags = spec.placeholder === undefined ? `--${flagName(key)} [BOOL]` : `--${flagName(key)} <${spec.placeholder}>`;
+    const flags =
+      spec.placeholder === undefined
+        ? `--${flagName(key)} [BOOL]`
+        : `--${flagName(key)} <${spec.placeholder}>`;
     const notes = [
       ...(spec.env.length > 0 ? [`env ${spec.env.join(', ')}`] : []),
       ...(spec.defaultText === undefined ? [] : [`default ${spec.defaultText}`]),
@@ -64,6 +67,8 @@ export function readTextFile(path: string, what: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (err) {
-    throw new UsageError(`${what}: cannot read ${path}: ${errorMessage(err).replace(`${path}: `, '')}`, { cause: err });
+    throw new UsageError(`${what}: cannot read ${path}: ${errorMessage(err).replace(`${path}: `, '')}`, {
+      cause: err,
+    });
   }
 }

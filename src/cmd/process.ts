@@ -10,7 +10,7 @@ import { listenHttp } from '../lib/http.ts';
 import type { HttpServer } from '../lib/http.ts';
 import { within } from '../lib/lifecycle.ts';
 import type { Component, ReadinessCheck } from '../lib/lifecycle.ts';
-import { createLogger, LOG_FORMATS, LOG_LEVELS } from '../lib/log.ts';
+import { createLogger, LOG_FORMATS, LOG_LEVELS, wantsColor } from '../lib/log.ts';
 import type { Logger } from '../lib/log.ts';
 import { createRegistry } from '../lib/metrics.ts';
 import type { Registry } from '../lib/metrics.ts';
@@ -21,11 +21,33 @@ import { readOptions } from './options.ts';
 
 /** Settings that every long-running subcommand has. */
 export const processOptions = {
-  logFormat: choiceOption({ description: 'log lines as text or JSON', choices: LOG_FORMATS, default: 'text', env: 'EDGE_LOG_FORMAT' }),
-  logLevel: choiceOption({ description: 'least important level to log', choices: LOG_LEVELS, default: 'info', env: 'EDGE_LOG_LEVEL' }),
-  metricsAddr: stringOption({ description: 'serve /healthz, /readyz and /metrics there', placeholder: 'HOST:PORT', env: 'EDGE_METRICS_ADDR' }),
-  drainTimeout: durationOption({ description: 'longest graceful drain on SIGTERM', default: '10s', env: 'EDGE_DRAIN_TIMEOUT' }),
-  dataDir: stringOption({ description: 'where state is kept (default /var/lib/edge for root, else ~/.local/state/edge)', placeholder: 'DIR', env: 'EDGE_DATA_DIR' }),
+  logFormat: choiceOption({
+    description: 'log lines as text or JSON',
+    choices: LOG_FORMATS,
+    default: 'text',
+    env: 'EDGE_LOG_FORMAT',
+  }),
+  logLevel: choiceOption({
+    description: 'least important level to log',
+    choices: LOG_LEVELS,
+    default: 'info',
+    env: 'EDGE_LOG_LEVEL',
+  }),
+  metricsAddr: stringOption({
+    description: 'serve /healthz, /readyz and /metrics there',
+    placeholder: 'HOST:PORT',
+    env: 'EDGE_METRICS_ADDR',
+  }),
+  drainTimeout: durationOption({
+    description: 'longest graceful drain on SIGTERM',
+    default: '10s',
+    env: 'EDGE_DRAIN_TIMEOUT',
+  }),
+  dataDir: stringOption({
+    description: 'where state is kept (default /var/lib/edge for root, else ~/.local/state/edge)',
+    placeholder: 'DIR',
+    env: 'EDGE_DATA_DIR',
+  }),
 };
 
 /** What a component's factory gets. */
@@ -57,7 +79,7 @@ export function createContext(
     level: settings.logLevel,
     format: settings.logFormat,
     write: (line) => process.stderr.write(`${line}\n`),
-    hasColor: process.stderr.isTTY && (process.env['NO_COLOR'] ?? '') === '',
+    hasColor: wantsColor(process.stderr.isTTY, process.env),
   });
   return {
     log,
@@ -68,7 +90,11 @@ export function createContext(
 }
 
 /** Reads the table's settings from a parsed command, with `--config` where the command has it. */
-export function readSettings<Table extends OptionTable>(command: Command, table: Table, configPath: string | undefined): OptionValues<Table> {
+export function readSettings<Table extends OptionTable>(
+  command: Command,
+  table: Table,
+  configPath: string | undefined,
+): OptionValues<Table> {
   return readOptions(command, table, configPath === undefined ? undefined : { path: configPath });
 }
 
@@ -80,7 +106,9 @@ export async function runComponent(
 ): Promise<void> {
   const { log } = context;
   process.on('unhandledRejection', (err) => {
-    log.error('unhandled rejection', { error: err instanceof Error ? (err.stack ?? err.message) : String(err) });
+    log.error('unhandled rejection', {
+      error: err instanceof Error ? (err.stack ?? err.message) : String(err),
+    });
     process.exit(EXIT_FAILURE);
   });
   const ending = waitForEnd(component, log);
@@ -90,7 +118,7 @@ export async function runComponent(
     if (settings.metricsAddr !== undefined) {
       const { host, port } = parseHostPort(settings.metricsAddr, '--metrics-addr');
       const app = createAdminApp({ registry: context.registry, checks: component.checks ?? [] });
-      admin = await listenHttp({ fetch: app.fetch as never, host, port });
+      admin = await listenHttp({ fetch: app.fetch, host, port });
     }
     const first = await Promise.race([component.start().then(() => undefined), ending]);
     if (first === undefined) {
@@ -131,7 +159,8 @@ function waitForEnd(component: ProcessComponent, log: Logger): Promise<number> {
       }
       component.reload().then(
         () => log.info('reloaded'),
-        (err: unknown) => log.error('reload failed, keeping the old configuration', { error: errorMessage(err) }),
+        (err: unknown) =>
+          log.error('reload failed, keeping the old configuration', { error: errorMessage(err) }),
       );
     });
     component.ended?.then(resolve, () => resolve(EXIT_FAILURE));

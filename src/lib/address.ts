@@ -12,7 +12,8 @@ export interface HostPort {
 export function parseHostPort(text: string, what: string, defaultHost = '127.0.0.1'): HostPort {
   const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/u.exec(text.trim());
   const port = Number(match?.[3]);
-  if (match === null || port > 65535) throw new UsageError(`${what}: "${text}" is not an address of the form HOST:PORT`);
+  if (match === null || port > 65535)
+    throw new UsageError(`${what}: "${text}" is not an address of the form HOST:PORT`);
   const host = match[1] ?? match[2] ?? '';
   return { host: host === '' ? defaultHost : host, port };
 }

@@ -81,7 +81,8 @@ export function errorMessage(err: unknown): string {
       path?: string;
       hostname?: string;
     };
-    const where = address !== undefined ? (port === undefined ? address : `${address}:${port}`) : (path ?? hostname);
+    const where =
+      address !== undefined ? (port === undefined ? address : `${address}:${port}`) : (path ?? hostname);
     return where === undefined ? known : `${where}: ${known}`;
   }
   if (err instanceof Error) return err.message.split('\n', 1)[0] ?? err.name;

@@ -3,7 +3,7 @@ import { createServer as createHttpServer } from 'node:http';
 import type { Server, ServerOptions } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { ServerOptions as HttpsServerOptions } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { EdgeError, errorCode, errorMessage } from './errors.ts';
 import { formatHostPort } from './address.ts';
@@ -66,7 +66,7 @@ export async function listenHttp(options: HttpListenOptions): Promise<HttpServer
   });
   server.removeAllListeners('error');
   server.on('error', () => {}); // accept errors (EMFILE) concern one connection, which Node has dropped
-  const address = server.address() as AddressInfo | string | null;
+  const address = server.address();
   return {
     server,
     port: typeof address === 'object' && address !== null ? address.port : 0,

@@ -35,6 +35,11 @@ export interface LoggerOptions {
 
 const COLORS: Readonly<Record<LogLevel, string>> = { debug: '90', info: '36', warn: '33', error: '31' };
 
+/** Whether output gets colours: it goes to a terminal and NO_COLOR is not set (https://no-color.org). */
+export function wantsColor(isTerminal: boolean, env: NodeJS.ProcessEnv): boolean {
+  return isTerminal && (env['NO_COLOR'] ?? '') === '';
+}
+
 /** Creates a logger. */
 export function createLogger(options: LoggerOptions, base: LogFields = {}): Logger {
   const threshold = LOG_LEVELS.indexOf(options.level);
@@ -69,11 +74,18 @@ export const silentLogger: Logger = {
 
 function plain(fields: LogFields): Record<string, unknown> {
   const out: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(fields)) out[key] = value instanceof Error ? errorMessage(value) : value;
+  for (const [key, value] of Object.entries(fields))
+    out[key] = value instanceof Error ? errorMessage(value) : value;
   return out;
 }
 
-function textLine(time: string, level: LogLevel, message: string, fields: LogFields, hasColor: boolean): string {
+function textLine(
+  time: string,
+  level: LogLevel,
+  message: string,
+  fields: LogFields,
+  hasColor: boolean,
+): string {
   const tag = level.toUpperCase().padEnd(5);
   const shown = hasColor ? `\u001B[${COLORS[level]}m${tag}\u001B[0m` : tag;
   let line = `${time} ${shown} ${message}`;

@@ -71,7 +71,9 @@ function describe(value: unknown): string {
 }
 
 /** A text; undefined when not set. `check` may throw UsageError or return the text in its final form. */
-export function stringOption(common: Common & { check?: (text: string, what: string) => string }): Option<string | undefined> {
+export function stringOption(
+  common: Common & { check?: (text: string, what: string) => string },
+): Option<string | undefined> {
   const check = common.check ?? ((text: string) => text);
   return option<string | undefined>(
     common,
@@ -103,7 +105,9 @@ export function listOption(common: Common & { default?: readonly string[] }): Op
     common.default ?? [],
     (texts) => texts.flatMap(split),
     (value, what) =>
-      Array.isArray(value) ? value.map((entry, at) => textOf(entry, `${what}[${at}]`)) : split(textOf(value, what)),
+      Array.isArray(value)
+        ? value.map((entry, at) => textOf(entry, `${what}[${at}]`))
+        : split(textOf(value, what)),
     { isRepeatable: true },
   );
 }
@@ -114,7 +118,8 @@ export function choiceOption<T extends string>(
 ): Option<T> {
   const pick = (text: string, what: string): T => {
     const found = common.choices.find((choice) => choice === text);
-    if (found === undefined) throw new UsageError(`${what}: "${text}" is not one of ${common.choices.join(', ')}`);
+    if (found === undefined)
+      throw new UsageError(`${what}: "${text}" is not one of ${common.choices.join(', ')}`);
     return found;
   };
   return option<T>(
@@ -147,7 +152,9 @@ export function switchOption(common: Common & { default?: boolean }): Option<boo
 }
 
 /** A whole number within bounds. */
-export function integerOption(common: Common & { default: number; min: number; max: number }): Option<number> {
+export function integerOption(
+  common: Common & { default: number; min: number; max: number },
+): Option<number> {
   const read = (text: string, what: string): number => {
     const value = Number(text);
     if (text.trim() === '' || !Number.isInteger(value) || value < common.min || value > common.max) {
@@ -208,7 +215,10 @@ export interface OptionSources {
 }
 
 /** Resolves every setting of a table. Throws UsageError that names the flag, variable or key at fault. */
-export function resolveOptions<Table extends OptionTable>(table: Table, sources: OptionSources): OptionValues<Table> {
+export function resolveOptions<Table extends OptionTable>(
+  table: Table,
+  sources: OptionSources,
+): OptionValues<Table> {
   const file = fileValues(table, sources);
   const out: Record<string, unknown> = {};
   for (const [key, spec] of Object.entries(table)) {
@@ -240,7 +250,8 @@ function fileValues(
   const values = file.values as Record<string, unknown>;
   const known = new Set([...Object.keys(table), ...(sources.otherFileKeys ?? [])]);
   for (const key of Object.keys(values)) {
-    if (!known.has(key)) throw new UsageError(`${file.name}: unknown setting "${key}"${suggestion(key, known)}`);
+    if (!known.has(key))
+      throw new UsageError(`${file.name}: unknown setting "${key}"${suggestion(key, known)}`);
   }
   return { name: file.name, values };
 }

@@ -17,7 +17,8 @@ export function parseYamlDocuments(text: string, source: string): unknown[] {
     const problem = document.errors[0];
     if (problem !== undefined) {
       const { line, col } = lines.linePos(problem.pos[0]);
-      const what = problem.message.split('\n', 1)[0]?.replace(/ at line \d+, column \d+:?$/u, '') ?? 'not valid YAML';
+      const what =
+        problem.message.split('\n', 1)[0]?.replace(/ at line \d+, column \d+:?$/u, '') ?? 'not valid YAML';
       throw new EdgeError('EDGE_ERR_YAML_PARSE', `${source}:${line}:${col}: ${what}`, { cause: problem });
     }
     let value: unknown;
@@ -34,7 +35,8 @@ export function parseYamlDocuments(text: string, source: string): unknown[] {
 /** Parses a text that holds one document; undefined when it is empty. */
 export function parseYaml(text: string, source: string): unknown {
   const values = parseYamlDocuments(text, source);
-  if (values.length > 1) throw new EdgeError('EDGE_ERR_YAML_PARSE', `${source}: holds ${values.length} documents, wanted one`);
+  if (values.length > 1)
+    throw new EdgeError('EDGE_ERR_YAML_PARSE', `${source}: holds ${values.length} documents, wanted one`);
   return values[0];
 }
 

@@ -7,6 +7,8 @@ import { waitFor } from './wait.ts';
 export interface TestLike {
   after(fn: () => void | Promise<void>): void;
   diagnostic?(message: string): void;
+  /** Whether the test has succeeded; absent on the first releases of Node 20. */
+  readonly passed?: boolean;
 }
 
 /** How a program is started. */
@@ -187,7 +189,10 @@ export class TestProcess {
   }
 }
 
-/** Starts a program; it is killed after the test, whatever happens. EDGE_TEST_LOGS=1 prints each log then. */
+/**
+ * Starts a program; it is killed after the test, whatever happens. The end of its log is shown when the test has
+ * failed, all of it with EDGE_TEST_LOGS=1.
+ */
 export function startProcess(
   t: TestLike,
   command: string,
@@ -198,6 +203,7 @@ export function startProcess(
   t.after(async () => {
     await child.kill();
     if (process.env['EDGE_TEST_LOGS'] === '1') t.diagnostic?.(`${child.name}:\n${child.stderr}`);
+    else if (t.passed === false) t.diagnostic?.(child.logTail());
   });
   return child;
 }

@@ -8,10 +8,18 @@ export interface Cleanup {
   after(fn: () => void | Promise<void>): void;
 }
 
+/** Directories to look for once more at the end: a process that is ended later may have written again. */
+const made = new Set<string>();
+
 /** Makes an empty directory that goes, with all that is in it, after the test. */
 export function tempDir(t: Cleanup): string {
+  if (made.size === 0) process.once('exit', () => made.forEach(remove));
   const dir = mkdtempSync(join(tmpdir(), 'edge-test-'));
-  // A process that ends late may still write into it: a few retries cover that.
-  t.after(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 }));
+  made.add(dir);
+  t.after(() => remove(dir));
   return dir;
+}
+
+function remove(dir: string): void {
+  rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
 }
