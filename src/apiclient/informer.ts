@@ -19,6 +19,8 @@ export interface InformerConfig {
   resource: ResourceRef;
   fieldSelector?: string;
   labelSelector?: string;
+  /** Objects it refuses are not kept, whatever the server sends; a server that ignores the selectors costs no memory. */
+  isWanted?: (object: KubeObject) => boolean;
   /** Called with each failure, many times during an outage. */
   onError?: (err: unknown) => void;
 }
@@ -75,6 +77,8 @@ export function createInformer<T extends KubeObject>(
   let stopping: AbortController | undefined;
   let running: Promise<void> | undefined;
 
+  const isWanted = config.isWanted ?? (() => true);
+
   const notify = (name: string): void => {
     for (const listener of listeners) {
       try {
@@ -112,7 +116,7 @@ export function createInformer<T extends KubeObject>(
     const next = new Map<string, T>();
     for (const item of list.items) {
       const name = item.metadata?.name;
-      if (name !== undefined)
+      if (name !== undefined && isWanted(item))
         next.set(name, { ...item, apiVersion: `${resource.group}/${resource.version}`, kind: resource.kind });
     }
     const changed: string[] = [];
@@ -155,7 +159,7 @@ export function createInformer<T extends KubeObject>(
       backoff.reset();
       const { name, resourceVersion: version } = event.object.metadata ?? {};
       if (version !== undefined) resourceVersion = version;
-      if (event.type === 'BOOKMARK' || name === undefined) continue;
+      if (event.type === 'BOOKMARK' || name === undefined || !isWanted(event.object)) continue;
       if (event.type === 'DELETED') cache.delete(name);
       else cache.set(name, event.object);
       notify(name);
