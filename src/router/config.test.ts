@@ -159,15 +159,13 @@ test('an unknown balancing policy is refused', () => {
 });
 
 test('the files of a spec are the ones it would read', () => {
-  const spec: RouterSpec = {
-    frps: {
-      bindPort: 1,
-      dashboardPasswordFrom: { file: '/run/pw' },
-      transport: { tls: { certFile: '/run/c', keyFile: '/run/k' } },
-    },
+  const frps: RouterSpecFrps = {
+    bindPort: 1,
+    dashboardPasswordFrom: { file: '/run/pw' },
+    transport: { tls: { certFile: '/run/c', keyFile: '/run/k' } },
   };
   const defaults: RouterDefaults = { token: { file: '/run/t' }, socketPath: undefined };
-  assert.deepEqual(configFiles(spec, defaults), ['/run/t', '/run/c', '/run/k', '/run/pw']);
-  spec.frps.auth = { tokenFrom: { env: 'TOKEN' } };
-  assert.deepEqual(configFiles(spec, defaults), ['/run/c', '/run/k', '/run/pw']);
+  assert.deepEqual(configFiles(frps, defaults), ['/run/t', '/run/c', '/run/k', '/run/pw']);
+  frps.auth = { tokenFrom: { env: 'TOKEN' } };
+  assert.deepEqual(configFiles(frps, defaults), ['/run/c', '/run/k', '/run/pw']);
 });

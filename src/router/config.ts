@@ -66,8 +66,8 @@ export function buildConfig(spec: RouterSpec, defaults: RouterDefaults, secrets:
 }
 
 /** Every file that buildConfig reads for this spec: a change of one is a change of the configuration. */
-export function configFiles(spec: RouterSpec, defaults: RouterDefaults): string[] {
-  const { auth, transport, dashboardPasswordFrom } = spec.frps;
+export function configFiles(frps: RouterSpecFrps, defaults: RouterDefaults): string[] {
+  const { auth, transport, dashboardPasswordFrom } = frps;
   const fallback = defaults.token !== undefined && 'file' in defaults.token ? defaults.token.file : undefined;
   const files = [
     hasSource(auth?.tokenFrom) ? auth?.tokenFrom?.file : fallback,
