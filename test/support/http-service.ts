@@ -5,6 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { fileChunks, sha256Of as fileSha256 } from '../../scripts/demo/content.mjs';
 import type { TestLike } from './processes.ts';
 
 /** A service that listens. */
@@ -15,26 +16,8 @@ export interface HttpService {
   close(): Promise<void>;
 }
 
-/** Bytes made at a time; also the period of the content, so that a shifted or repeated block changes the hash. */
-const BLOCK_BYTES = 65_521; // prime, so that no buffer size divides it
-
-/** The content of `GET /file?size=N`: deterministic, in chunks of BLOCK_BYTES, each block different. */
-export function* fileChunks(sizeBytes: number): Generator<Buffer> {
-  const pattern = Buffer.alloc(BLOCK_BYTES);
-  for (let at = 0; at < BLOCK_BYTES; at++) pattern[at] = (at * 131 + (at >> 8)) & 255;
-  for (let sent = 0, serial = 0; sent < sizeBytes; sent += BLOCK_BYTES, serial++) {
-    const chunk = Buffer.from(pattern.subarray(0, Math.min(BLOCK_BYTES, sizeBytes - sent)));
-    if (chunk.length >= 4) chunk.writeUInt32BE(serial, 0);
-    yield chunk;
-  }
-}
-
-/** The SHA-256 of `GET /file?size=N`, hex. */
-export function fileSha256(sizeBytes: number): string {
-  const hash = createHash('sha256');
-  for (const chunk of fileChunks(sizeBytes)) hash.update(chunk);
-  return hash.digest('hex');
-}
+/** The content of `GET /file?size=N`, and its SHA-256 in hex. */
+export { fileChunks, fileSha256 };
 
 /**
  * Starts the service on a free port of 127.0.0.1; closed after the test. `GET /` answers `name`,
