@@ -1,0 +1,59 @@
+/** The UDP side: one socket bound to one address, so that replies come from the address that was asked. */
+import { createSocket } from 'node:dgram';
+import { isIPv6 } from 'node:net';
+import { isLoopbackHost } from '../lib/address.ts';
+import { errorMessage } from '../lib/errors.ts';
+import type { Socket } from 'node:dgram';
+import type { HostPort } from '../lib/address.ts';
+import type { Logger } from '../lib/log.ts';
+import type { Counters } from './counters.ts';
+import type { Responder } from './responder.ts';
+
+/** What a listener needs. */
+export interface ListenerOptions {
+  responder: Responder;
+  counters: Counters;
+  log: Logger;
+  /** Answer clients elsewhere too. */
+  allowRemoteClients: boolean;
+}
+
+/** Binds and serves; rejects with the system's error. The caller closes the socket. */
+export function listenUdp(address: HostPort, options: ListenerOptions): Promise<Socket> {
+  const { responder, counters, log, allowRemoteClients } = options;
+  const isSix = isIPv6(address.host);
+  const socket = createSocket({
+    type: isSix ? 'udp6' : 'udp4',
+    ipv6Only: isSix,
+    // Peers are addresses already; the default lookup would cost a turn of the event loop for each answer.
+    lookup: (host, _options, done) => done(null, host, isSix ? 6 : 4),
+  });
+  let isClosed = false;
+  socket.on('close', () => {
+    isClosed = true;
+  });
+  socket.on('message', (bytes, peer) => {
+    // Port 0 cannot be answered; a spoofed one would make send() throw.
+    if (peer.port === 0 || (!allowRemoteClients && !isLoopbackHost(peer.address))) {
+      counters.dropped += 1;
+      return;
+    }
+    const answer = responder.respond(bytes, 'udp');
+    if (answer === undefined) return;
+    if (!(answer instanceof Promise)) {
+      socket.send(answer, peer.port, peer.address);
+      return;
+    }
+    void answer.then((late) => {
+      if (!isClosed) socket.send(late, peer.port, peer.address);
+    });
+  });
+  return new Promise((resolve, reject) => {
+    socket.once('error', reject);
+    socket.bind({ address: address.host, port: address.port }, () => {
+      socket.removeListener('error', reject);
+      socket.on('error', (err) => log.warn('dns udp socket failed', { error: errorMessage(err) }));
+      resolve(socket);
+    });
+  });
+}
