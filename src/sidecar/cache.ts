@@ -12,6 +12,8 @@ import type { Logger } from '../lib/log.ts';
 export interface CachedState {
   /** By `NAME.NAMESPACE`. */
   addresses: Readonly<Record<string, string>>;
+  /** Ports of services that were mapped without one, by `NAME.NAMESPACE`. */
+  ports: Readonly<Record<string, readonly number[]>>;
   routers: readonly Router[];
 }
 
@@ -86,12 +88,19 @@ export function createStateCache(dir: string, deps: { clock: Clock; log: Logger 
 export function parseState(text: string): CachedState {
   const value: unknown = JSON.parse(text);
   if (!isRecord(value) || value['version'] !== FORMAT_VERSION) throw new Error('not a cache of this version');
-  const { addresses, routers } = value;
-  if (!isRecord(addresses) || !Array.isArray(routers)) throw new Error('addresses or routers are missing');
+  const { addresses, ports, routers } = value;
+  if (!isRecord(addresses) || !isRecord(ports) || !Array.isArray(routers)) {
+    throw new Error('addresses, ports or routers are missing');
+  }
+  if (!Object.values(ports).every(isPortList)) throw new Error('ports are not numbers');
   if (!Object.values(addresses).every((address) => typeof address === 'string'))
     throw new Error('an address is not a text');
   if (!routers.every(isRouter)) throw new Error('a Router is damaged');
-  return { addresses: addresses as Record<string, string>, routers };
+  return {
+    addresses: addresses as Record<string, string>,
+    ports: ports as Record<string, number[]>,
+    routers,
+  };
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
@@ -120,13 +129,17 @@ function isRouter(value: unknown): value is Router {
   );
 }
 
+function isPortList(value: unknown): boolean {
+  return Array.isArray(value) && value.every((port) => Number.isInteger(port) && port >= 1 && port <= 65_535);
+}
+
 function isOptionalList(value: unknown): boolean {
   return value === undefined || (Array.isArray(value) && value.every(isRecord));
 }
 
 /** Leaves out what changes with every connection, so that an unchanged cache is not written again. */
 function trimmed(state: CachedState): CachedState {
-  return { addresses: state.addresses, routers: state.routers.map(trimmedRouter) };
+  return { addresses: state.addresses, ports: state.ports, routers: state.routers.map(trimmedRouter) };
 }
 
 function trimmedRouter(router: Router): Router {

@@ -1,0 +1,146 @@
+/** What a configuration and the Routers as they are ask for: clients, listeners, names, the choices of a connection. Pure. */
+import { isLoopbackHost } from '../lib/address.ts';
+import type { ZoneEntry } from '../dns/zone.ts';
+import type { FrpClientConfig, ServerAddress } from '../tunnel/frpc/types.ts';
+import type { RouterChoice } from './connector.ts';
+import type { MappingDefinition, MappingStatus } from './mappings.ts';
+import type { SidecarConfig } from './options.ts';
+import type { ClientSettings, ClientTarget, RouterClient } from './router-clients.ts';
+import { neededRouters } from './routers.ts';
+import type { RouterView } from './routers.ts';
+import { serviceKey } from './services.ts';
+import type { MappedService } from './services.ts';
+import { tokenFor } from './tokens.ts';
+
+/** Work connections kept ready for exports: a new connection then costs no extra round trip. */
+const POOL_COUNT = 5;
+
+/** The clients that should exist. */
+export function clientTargets(config: SidecarConfig, views: readonly RouterView[]): ClientTarget[] {
+  const hasExports = config.exported.length > 0;
+  const needed = neededRouters(views, hasExports, config.mapped.map(serviceKey));
+  return views.map((view) => ({
+    name: view.name,
+    addresses: view.addresses,
+    isNeeded: needed.has(view.name),
+    settings: (address) => clientSettings(config, view, address),
+  }));
+}
+
+function clientSettings(config: SidecarConfig, view: RouterView, address: ServerAddress): ClientSettings {
+  const { transport } = view;
+  return {
+    token: tokenFor(config.tokens, view.name),
+    user: '',
+    clientId: `${config.pod}.${config.namespace}`,
+    metas: { pod: config.pod, namespace: config.namespace, node: config.node },
+    poolCount: config.exported.length > 0 ? Math.min(POOL_COUNT, transport.maxPoolCount) : 0,
+    tls:
+      transport.isTlsForced || wantsTls(config.tls.mode, address)
+        ? tlsSettings(config.tls.ca, address)
+        : undefined,
+    tcpMux: transport.tcpMux,
+    keepaliveMs: transport.keepaliveMs,
+    additionalScopes: transport.additionalScopes,
+  };
+}
+
+function wantsTls(mode: SidecarConfig['tls']['mode'], address: ServerAddress): boolean {
+  if (mode === 'off' || 'path' in address) return false;
+  return mode === 'on' || !isLoopbackHost(address.host);
+}
+
+function tlsSettings(ca: string | undefined, address: ServerAddress): NonNullable<FrpClientConfig['tls']> {
+  if (ca === undefined) return {};
+  return 'path' in address ? { ca } : { ca, servername: address.host };
+}
+
+/** The listeners that should exist. `ports` gives those of a service whose mapping names none. */
+export function mappingDefinitions(
+  config: SidecarConfig,
+  addresses: ReadonlyMap<string, string>,
+  ports: (key: string) => readonly number[],
+): MappingDefinition[] {
+  return config.mapped.map((service) => {
+    const key = serviceKey(service);
+    const override = config.overrides.get(key);
+    return {
+      key,
+      address: addresses.get(key) ?? '',
+      ports: service.ports.length > 0 ? service.ports : ports(key),
+      policy: override?.policy ?? config.policy,
+      secretKey: override?.secretKey ?? config.secretKey,
+      parkTimeoutMs: override?.parkTimeoutMs ?? config.parkTimeoutMs,
+    };
+  });
+}
+
+/** A connection that wants to be carried. */
+export interface ChoiceRequest {
+  key: string;
+  /** The local port it came in on. */
+  port: number;
+  /** Whether the service is mapped with several ports, so that the port says which providers are meant. */
+  isExact: boolean;
+  /** Open connections of the service by Router. */
+  connections: ReadonlyMap<string, number>;
+  /** Whether the Routers' state cannot be known: then one that lists no provider may have one all the same. */
+  isBlind: boolean;
+}
+
+/** The Routers that could carry a connection now; tier 0 is confirmed, 1 stale, 2 a guess. */
+export function routerChoices(
+  request: ChoiceRequest,
+  views: readonly RouterView[],
+  clientOf: (router: string) => RouterClient | undefined,
+): RouterChoice[] {
+  const choices: RouterChoice[] = [];
+  for (const view of views) {
+    const client = clientOf(view.name)?.client;
+    if (client?.phase !== 'online') continue;
+    const providers = (view.services.get(request.key)?.providers ?? []).filter(
+      (provider) => provider.isReady,
+    );
+    const isOffered = request.isExact
+      ? providers.some((provider) => provider.port === request.port)
+      : providers.length > 0;
+    if (!isOffered && !request.isBlind) continue;
+    const hasSeveralPorts = new Set(providers.map((provider) => provider.port)).size > 1;
+    const needsPort =
+      request.isExact || (hasSeveralPorts && providers.some((provider) => provider.port === request.port));
+    choices.push({
+      name: view.name,
+      client,
+      proxyName: needsPort ? `${request.key}:${request.port}` : request.key,
+      tier: isOffered ? (view.isStale ? 1 : 0) : 2,
+      connections: request.connections.get(view.name) ?? 0,
+      roundTripMs: client.roundTripMs,
+    });
+  }
+  return choices;
+}
+
+/** The names that should be answered; one is ready as soon as there is something to connect to. */
+export function zoneEntries(
+  mapped: readonly MappedService[],
+  addresses: ReadonlyMap<string, string>,
+  statusOf: (key: string) => MappingStatus | undefined,
+): ZoneEntry[] {
+  const bare = new Map<string, number>();
+  for (const { name } of mapped) bare.set(name, (bare.get(name) ?? 0) + 1);
+  return mapped.map((service) => {
+    const { name, namespace, cluster } = service;
+    const key = serviceKey(service);
+    const listening = (statusOf(key)?.ports ?? []).filter((port) => port.state === 'listening');
+    const aliases = cluster === undefined ? [] : [`${key}.svc.${cluster}`, `${key}.${cluster}`];
+    if (bare.get(name) === 1) aliases.push(name); // unambiguous, so it answers from every namespace
+    return {
+      name,
+      namespace,
+      address: addresses.get(key) ?? '',
+      ports: listening.map(({ port }) => ({ port, protocol: 'tcp' as const })),
+      isReady: listening.length > 0,
+      aliases,
+    };
+  });
+}

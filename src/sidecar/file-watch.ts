@@ -1,0 +1,67 @@
+/** Notices that files changed, also when they are swapped through a symlink as Kubernetes does with volumes. */
+import { stat } from 'node:fs/promises';
+import type { Clock, Timer } from '../lib/clock.ts';
+
+/** Watches some files. */
+export interface FileWatch {
+  /** Replaces the set of files. What they are like now counts as unchanged. */
+  watch(paths: readonly string[]): Promise<void>;
+  stop(): void;
+}
+
+/** Polling, since inotify loses its file when a directory's symlink is swapped; one stat a file a second is nothing. */
+const PERIOD_MS = 1000;
+
+/** Creates a watch; `onChange` is called once for all files that changed within a period. */
+export function createFileWatch(clock: Clock, onChange: () => void): FileWatch {
+  let marks = new Map<string, string>();
+  let timer: Timer | undefined;
+  let isChecking = false;
+  /** Guards against a check that was under way while the set was replaced. */
+  let generation = 0;
+
+  const check = async (): Promise<void> => {
+    if (isChecking) return; // a file system that hangs must not pile up checks
+    isChecking = true;
+    const started = generation;
+    try {
+      const now = await marksOf([...marks.keys()]);
+      if (started !== generation) return;
+      const hasChanged = [...now].some(([path, mark]) => marks.get(path) !== mark);
+      marks = now;
+      if (hasChanged) onChange();
+    } finally {
+      isChecking = false;
+    }
+  };
+
+  return {
+    async watch(paths) {
+      const started = ++generation;
+      const now = await marksOf(paths);
+      if (started !== generation) return;
+      marks = now;
+      timer?.cancel();
+      timer = marks.size === 0 ? undefined : clock.every(PERIOD_MS, () => void check());
+    },
+    stop() {
+      generation++;
+      timer?.cancel();
+      timer = undefined;
+    },
+  };
+}
+
+async function marksOf(paths: readonly string[]): Promise<Map<string, string>> {
+  const entries = await Promise.all(paths.map(async (path) => [path, await markOf(path)] as const));
+  return new Map(entries);
+}
+
+async function markOf(path: string): Promise<string> {
+  try {
+    const { mtimeMs, ino, dev, size } = await stat(path);
+    return `${mtimeMs} ${ino} ${dev} ${size}`;
+  } catch {
+    return 'none'; // in the middle of a swap, or gone; the reader says what is wrong with it
+  }
+}

@@ -1,0 +1,329 @@
+/** The sidecar: follows Routers and configuration, and keeps clients, exports, listeners and names converged on them. */
+import type { Router } from '../api/gen/types.ts';
+import { createAdminApp } from '../lib/admin.ts';
+import { formatHostPort } from '../lib/address.ts';
+import type { Clock } from '../lib/clock.ts';
+import { sleep } from '../lib/clock.ts';
+import { errorMessage } from '../lib/errors.ts';
+import { listenHttp } from '../lib/http.ts';
+import type { HttpServer } from '../lib/http.ts';
+import type { Component, ReadinessCheck } from '../lib/lifecycle.ts';
+import type { Logger } from '../lib/log.ts';
+import type { Registry } from '../lib/metrics.ts';
+import type { FrpClient, FrpClientConfig } from '../tunnel/frpc/types.ts';
+import { AddressBook } from './addresses.ts';
+import { createStateCache } from './cache.ts';
+import type { ChildCommand } from './child.ts';
+import { createConnector } from './connector.ts';
+import { clientTargets, mappingDefinitions, routerChoices, zoneEntries } from './desired.ts';
+import { createExports, defineExports } from './exports.ts';
+import { createFileWatch } from './file-watch.ts';
+import { createMappings } from './mappings.ts';
+import { registerMetrics } from './metrics.ts';
+import type { NameService } from './names.ts';
+import type { SidecarConfig } from './options.ts';
+import { createPortMemory } from './port-memory.ts';
+import { createRouterClients } from './router-clients.ts';
+import { knownPorts, selectRouters } from './routers.ts';
+import type { RouterView } from './routers.ts';
+import { serviceKey } from './services.ts';
+import { reportRouters, reportServices } from './status.ts';
+import type { SidecarStatus } from './status.ts';
+
+/** Where Routers come from: an informer. */
+export interface RouterSource extends Component {
+  readonly hasSynced: boolean;
+  readonly isConnected: boolean;
+  list(): Router[];
+  onChange(listener: () => void): void;
+}
+
+/** What a sidecar needs. */
+export interface SidecarDeps {
+  clock: Clock;
+  random: () => number;
+  log: Logger;
+  registry: Registry;
+  drainTimeoutMs: number;
+  routers: RouterSource;
+  /** Reads the configuration as it is now; throws when it is wrong. */
+  readConfig(): SidecarConfig;
+  createClient(config: FrpClientConfig, log: Logger): FrpClient;
+  /** Undefined when DNS is off. */
+  names: NameService | undefined;
+  /** A command to run once ready. */
+  child?: ChildCommand | undefined;
+}
+
+/** A sidecar. */
+export interface Sidecar extends Component {
+  readonly checks: readonly ReadinessCheck[];
+  /** Reads the configuration again; rejects, with the old one in force, when it is wrong. */
+  reload(): Promise<void>;
+  status(): SidecarStatus;
+  /** The bound port of the admin surface. */
+  readonly adminPort: number | undefined;
+}
+
+/** Time that a scrape or status request under way gets at the end, milliseconds. */
+const ADMIN_GRACE_MS = 500;
+
+/** Creates a sidecar; throws UsageError when the configuration is wrong, before anything is opened. */
+export function createSidecar(deps: SidecarDeps): Sidecar {
+  const { clock, log, routers } = deps;
+  let config = deps.readConfig();
+  const first = config; // what needs a restart to change is read from here
+  const book = new AddressBook(first.range);
+  new AddressBook(first.range).assign(config.mapped.map(serviceKey)); // too many services: say so before anything is opened
+  let addresses: ReadonlyMap<string, string> = new Map();
+  const ports = createPortMemory(clock);
+  const cache = createStateCache(first.cacheDir, { clock, log });
+  let cached: readonly Router[] | undefined;
+  let views: readonly RouterView[] = [];
+  let phase: SidecarStatus['phase'] = 'starting';
+  let isScheduled = false;
+  let isDnsUp = deps.names === undefined;
+  let admin: HttpServer | undefined;
+  const readyWaiters = new Set<() => void>();
+  let onIdle = (): void => {};
+
+  const connector = createConnector({ clock, random: deps.random, maxParked: first.maxParked });
+  const clients = createRouterClients({
+    clock,
+    random: deps.random,
+    log,
+    createClient: (client, clientLog) => deps.createClient(client, clientLog),
+    isBusy: (name) => mappings.isBusy(name) || exports.isBusy(name),
+    onChange: () => schedule(),
+  });
+  const exports = createExports({
+    clock,
+    log,
+    identity: { pod: first.pod, node: first.node },
+    onIdle: () => onIdle(),
+  });
+  const mappings = createMappings({
+    clock,
+    random: deps.random,
+    log,
+    connector,
+    choices: (key, port, connections) =>
+      routerChoices(
+        {
+          key,
+          port,
+          connections,
+          isExact: (mappings.get(key)?.ports.length ?? 0) > 1,
+          isBlind: !routers.isConnected,
+        },
+        views,
+        (name) => clients.get(name),
+      ),
+    onChange: () => schedule(),
+    onIdle: () => onIdle(),
+  });
+
+  const checks: ReadinessCheck[] = [
+    { name: 'draining', problem: () => (phase === 'draining' ? 'the sidecar is stopping' : undefined) },
+    { name: 'dns', problem: () => (isDnsUp ? undefined : 'the responder does not listen yet') },
+    {
+      name: 'routers',
+      problem: () =>
+        routers.hasSynced || cached !== undefined
+          ? undefined
+          : 'no Router was seen yet: the API server does not answer and there is no cache',
+    },
+    {
+      name: 'listeners',
+      problem: () =>
+        mappings.status().some((status) => status.ports.some((port) => port.state === 'starting'))
+          ? 'listeners are coming up'
+          : undefined,
+    },
+  ];
+  const problems = (): string[] => checks.flatMap((check) => check.problem() ?? []);
+
+  const reconcile = (): void => {
+    const keys = config.mapped.map(serviceKey);
+    const known = routers.hasSynced ? routers.list() : (cached ?? []);
+    views = selectRouters(known, { node: first.node, only: config.routers });
+    clients.reconcile(clientTargets(config, views));
+    const secretFor = (key: string): string => config.overrides.get(key)?.secretKey ?? config.secretKey;
+    exports.reconcile(defineExports(config.exported, first.pod, secretFor), clients.list());
+    ports.retain(new Set(keys));
+    mappings.reconcile(
+      mappingDefinitions(config, addresses, (key) => ports.update(key, knownPorts(views, key))),
+    );
+    deps.names?.replace(zoneEntries(config.mapped, addresses, (key) => mappings.get(key)));
+    connector.wake();
+    cache.save(() => ({
+      addresses: book.snapshot(),
+      ports: ports.snapshot(),
+      routers: routers.hasSynced ? routers.list() : (cached ?? []),
+    }));
+    if (problems().length === 0) {
+      phase = 'ready';
+      for (const wake of readyWaiters) wake();
+      readyWaiters.clear();
+    }
+  };
+
+  /** Many changes of one moment cost one reconcile. */
+  const schedule = (): void => {
+    if (isScheduled || phase === 'draining') return;
+    isScheduled = true;
+    setImmediate(() => {
+      isScheduled = false;
+      if (phase === 'draining') return;
+      try {
+        reconcile();
+      } catch (err) {
+        log.error('cannot apply the current state', { error: errorMessage(err) });
+      }
+    });
+  };
+
+  const reload = async (): Promise<void> => {
+    const next = deps.readConfig();
+    addresses = book.assign(next.mapped.map(serviceKey));
+    const fixed = restartNeeds(first, next);
+    if (fixed.length > 0) log.warn('these settings need a restart to change', { settings: fixed.join(', ') });
+    config = next;
+    deps.names?.setUpstreams(next.dnsUpstreams);
+    schedule();
+    await files.watch(config.files);
+  };
+  const files = createFileWatch(clock, () => {
+    reload().then(
+      () => log.info('configuration changed, applied'),
+      (err: unknown) =>
+        log.error('configuration changed but is wrong, keeping the old one', { error: errorMessage(err) }),
+    );
+  });
+
+  const status = (): SidecarStatus => ({
+    phase,
+    problems: problems(),
+    node: first.node,
+    pod: first.pod,
+    namespace: first.namespace,
+    apiserver: {
+      synced: routers.hasSynced,
+      connected: routers.isConnected,
+      fromCache: !routers.hasSynced && cached !== undefined,
+    },
+    dns: deps.names === undefined ? null : { address: deps.names.address },
+    services: reportServices(config, mappings.status(), views),
+    exports: exports.status(),
+    routers: reportRouters(views, (name) => clients.get(name)),
+    parked: { ...connector.counters },
+  });
+
+  const startAdmin = async (): Promise<void> => {
+    if (first.admin === undefined) return;
+    const app = createAdminApp({ registry: deps.registry, checks });
+    app.get('/status', (c) => c.json(status()));
+    admin = await listenHttp({ fetch: (request, env) => app.fetch(request, env), ...first.admin });
+    log.info('admin surface listens', { address: formatHostPort(first.admin.host, admin.port) });
+  };
+
+  const restore = async (): Promise<void> => {
+    const state = await cache.load();
+    if (state !== undefined) {
+      book.restore(state.addresses);
+      ports.restore(state.ports);
+      cached = state.routers;
+    }
+    addresses = book.assign(config.mapped.map(serviceKey));
+  };
+
+  const whenReady = (): Promise<void> =>
+    new Promise((resolve) => {
+      if (phase === 'starting') readyWaiters.add(resolve);
+      else resolve();
+    });
+
+  let starting: Promise<void> | undefined;
+  let stopping: Promise<void> | undefined;
+
+  const start = async (): Promise<void> => {
+    registerMetrics(deps.registry, {
+      mappings: () => mappings.status(),
+      routers: () => clients.list().map(({ name, client }) => ({ name, phase: client.phase })),
+      exports: () => exports,
+      connector: () => connector.counters,
+    });
+    await restore();
+    await startAdmin();
+    await deps.names?.start();
+    isDnsUp = true;
+    if (phase === 'draining') return; // stopped meanwhile; stop() takes down what came up
+    routers.onChange(schedule);
+    await files.watch(config.files);
+    await routers.start();
+    schedule();
+    const slow = clock.after(10_000, () => log.warn('still not ready', { problems: problems().join('; ') }));
+    await whenReady();
+    slow.cancel();
+    if (phase === 'ready') deps.child?.start();
+  };
+
+  const drain = async (): Promise<void> => {
+    const open = (): number => mappings.connections + exports.connections;
+    if (open() === 0) return;
+    log.info('draining', { connections: open() });
+    const drained = new AbortController();
+    onIdle = () => {
+      if (open() === 0) drained.abort();
+    };
+    await sleep(clock, deps.drainTimeoutMs, drained.signal);
+    if (open() > 0) log.warn('closing connections that did not end in time', { connections: open() });
+  };
+
+  const stop = async (): Promise<void> => {
+    phase = 'draining';
+    for (const wake of readyWaiters) wake();
+    readyWaiters.clear();
+    await starting?.catch(() => {}); // start() has told its caller
+    files.stop();
+    mappings.stopAccepting();
+    exports.withdraw();
+    await drain();
+    mappings.destroy();
+    exports.destroy();
+    deps.child?.kill();
+    await Promise.all([clients.stop(), routers.stop(), deps.names?.stop()]);
+    await cache.flush();
+    await admin?.close(ADMIN_GRACE_MS);
+  };
+
+  return {
+    checks,
+    start: () => (starting ??= start()),
+    stop: () => (stopping ??= stop()),
+    reload,
+    status,
+    get adminPort() {
+      return admin?.port;
+    },
+  };
+}
+
+/** Settings that differ and are only read at the start. */
+function restartNeeds(first: SidecarConfig, next: SidecarConfig): string[] {
+  const parts = (config: SidecarConfig): Record<string, unknown> => ({
+    ipRange: config.range.text,
+    dnsAddr: config.dns,
+    clusterDomain: config.clusterDomain,
+    namespace: config.namespace,
+    podName: config.pod,
+    node: config.node,
+    cacheDir: config.cacheDir,
+    adminAddr: config.admin,
+    maxParked: config.maxParked,
+  });
+  const now = parts(next);
+  return Object.entries(parts(first)).flatMap(([name, value]) =>
+    JSON.stringify(value) === JSON.stringify(now[name]) ? [] : name,
+  );
+}
