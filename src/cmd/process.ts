@@ -111,6 +111,8 @@ export async function runComponent(
     });
     process.exit(EXIT_FAILURE);
   });
+  // Components' timers do not keep the process alive; one that waits for its servers has nothing else open.
+  const keepAlive = setInterval(() => {}, 2 ** 31 - 1);
   const ending = waitForEnd(component, log);
   let admin: HttpServer | undefined;
   let status: number;
@@ -136,6 +138,7 @@ export async function runComponent(
   );
   if (!isDrained) log.warn('drain timed out', { limitMs: context.drainTimeoutMs });
   await admin?.close(0);
+  clearInterval(keepAlive);
   process.stderr.write('', () => process.exit(status));
 }
 

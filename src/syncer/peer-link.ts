@@ -50,7 +50,7 @@ export function createPeerLink(peer: Peer, deps: PeerLinkDeps): PeerLink {
     maxLineBytes: MAX_ANSWER_BYTES,
   });
   let lastError: unknown;
-  let lostAt = clock.now();
+  let isInGrace = false;
   let graceTimer: Timer | undefined;
   let wasConnected = false;
   const informer = createInformer<Router>(
@@ -66,9 +66,12 @@ export function createPeerLink(peer: Peer, deps: PeerLinkDeps): PeerLink {
     { clock, random: deps.random, log: deps.log.with({ peer: peer.node }) },
   );
   const beginGrace = (): void => {
-    lostAt = clock.now();
+    isInGrace = true;
     graceTimer?.cancel();
-    graceTimer = clock.after(GRACE_MS, deps.onChange);
+    graceTimer = clock.after(GRACE_MS, () => {
+      isInGrace = false;
+      deps.onChange();
+    });
   };
   informer.onChange(() => {
     if (wasConnected && !informer.isConnected) beginGrace();
@@ -82,7 +85,7 @@ export function createPeerLink(peer: Peer, deps: PeerLinkDeps): PeerLink {
       return informer.isConnected;
     },
     get isReachable() {
-      return informer.isConnected || clock.now() - lostAt < GRACE_MS;
+      return informer.isConnected || isInGrace;
     },
     get problem() {
       return isDenied(lastError)
