@@ -1,0 +1,85 @@
+/** A ByteStream on a net or TLS socket: writes of one tick leave in one writev, half-close is kept. */
+import { TLSSocket } from 'node:tls';
+import type { Socket } from 'node:net';
+import type { ByteStream, ByteStreamHandler } from './byte-stream.ts';
+
+/**
+ * Wraps a socket, which must have been made with `allowHalfOpen: true` and belongs to the stream from here on.
+ * Data that was unshifted onto the socket is delivered first.
+ */
+export function socketStream(socket: Socket): ByteStream {
+  return new SocketStream(socket);
+}
+
+class SocketStream implements ByteStream {
+  readonly #socket: Socket;
+  #handler: ByteStreamHandler | undefined;
+  #isCorked = false;
+  #isClosed = false;
+  #error: Error | undefined;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.pause();
+    socket.on('data', (chunk: Buffer) => this.#handler?.onData(chunk));
+    socket.on('end', () => this.#handler?.onEnd());
+    socket.on('drain', () => this.#handler?.onDrain());
+    socket.on('error', (err) => {
+      this.#error ??= err;
+    });
+    socket.on('close', () => {
+      this.#isClosed = true;
+      this.#handler?.onClose(this.#error);
+    });
+    if (socket.destroyed && socket.closed) {
+      // The close event is gone; the owner still has to hear of it, after it has set its handler.
+      this.#isClosed = true;
+      process.nextTick(() => this.#handler?.onClose(this.#error));
+    }
+  }
+
+  get queuedBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  setHandler(handler: ByteStreamHandler): void {
+    this.#handler = handler;
+  }
+
+  write(chunk: Uint8Array): void {
+    const socket = this.#socket;
+    if (!socket.writable) return;
+    if (!this.#isCorked) {
+      this.#isCorked = true;
+      socket.cork();
+      process.nextTick(this.#uncork);
+    }
+    socket.write(chunk);
+  }
+
+  readonly #uncork = (): void => {
+    this.#isCorked = false;
+    this.#socket.uncork();
+  };
+
+  end(): void {
+    if (this.#socket.writable) this.#socket.end();
+  }
+
+  destroy(err?: Error): void {
+    if (this.#isClosed || this.#socket.destroyed) return;
+    this.#error ??= err;
+    const isPlainTcp = !(this.#socket instanceof TLSSocket) && this.#socket.remotePort !== undefined;
+    // An abort must reach the peer as a reset, or it would take a cut-off answer for a whole one.
+    if (err !== undefined && isPlainTcp) this.#socket.resetAndDestroy();
+    else this.#socket.destroy();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+}
