@@ -16,7 +16,13 @@ export interface QueryCount {
 }
 
 const HANDLERS: readonly HandlerName[] = ['zone', 'cache', 'stale', 'forward', 'outside', 'protocol'];
-const TYPE_NAMES = new Map<number, string>(Object.entries(TYPE).map(([name, value]) => [value, name]));
+const TYPES = Object.entries(TYPE);
+// Cell 0 is every type without a name here; all that have one are below 256.
+const TYPE_CELL = new Uint8Array(256);
+for (const [index, [, type]] of TYPES.entries()) TYPE_CELL[type] = index + 1;
+const TYPE_CELLS = TYPES.length + 1;
+const RCODE_CELLS = 32;
+const HANDLER_CELLS = HANDLERS.length;
 const RCODE_NAMES = new Map<number, string>(Object.entries(RCODE).map(([name, value]) => [value, name]));
 
 /** Counters of one responder. */
@@ -38,25 +44,32 @@ export class Counters {
   connectionsRefused = 0;
   /** Faults of this program that were answered SERVFAIL. */
   internalErrors = 0;
-  readonly #queries = new Map<number, number>();
+  /** One cell for each transport, handler, rcode and type. */
+  readonly #queries = new Float64Array(TYPE_CELLS * RCODE_CELLS * HANDLER_CELLS * 2);
 
   /** Counts one answer. */
   answered(transport: Transport, type: number, rcode: number, handler: HandlerName): void {
-    const known = TYPE_NAMES.has(type) ? type : 0;
-    // type below 2^16, rcode below 2^5, handler below 2^3, transport one bit: fits a small integer.
-    const key =
-      (known << 9) | ((rcode & 31) << 4) | (HANDLERS.indexOf(handler) << 1) | (transport === 'tcp' ? 1 : 0);
-    this.#queries.set(key, (this.#queries.get(key) ?? 0) + 1);
+    const typeCell = type < TYPE_CELL.length ? (TYPE_CELL[type] ?? 0) : 0;
+    const cell = (typeCell * RCODE_CELLS + (rcode & 31)) * HANDLER_CELLS + HANDLERS.indexOf(handler);
+    const index = cell * 2 + (transport === 'tcp' ? 1 : 0);
+    this.#queries[index] = (this.#queries[index] ?? 0) + 1;
   }
 
   /** Every kind of answer given so far. */
   queries(): QueryCount[] {
-    return [...this.#queries].map(([key, count]) => ({
-      transport: (key & 1) === 1 ? 'tcp' : 'udp',
-      type: TYPE_NAMES.get(key >>> 9) ?? 'other',
-      rcode: RCODE_NAMES.get((key >>> 4) & 31) ?? String((key >>> 4) & 31),
-      handler: HANDLERS[(key >>> 1) & 7] ?? 'protocol',
-      count,
-    }));
+    const found: QueryCount[] = [];
+    for (const [index, count] of this.#queries.entries()) {
+      if (count === 0) continue;
+      const cell = index >>> 1;
+      const rcode = Math.floor(cell / HANDLER_CELLS) % RCODE_CELLS;
+      found.push({
+        transport: (index & 1) === 1 ? 'tcp' : 'udp',
+        type: TYPES[Math.floor(cell / HANDLER_CELLS / RCODE_CELLS) - 1]?.[0] ?? 'other',
+        rcode: RCODE_NAMES.get(rcode) ?? String(rcode),
+        handler: HANDLERS[cell % HANDLER_CELLS] ?? 'protocol',
+        count,
+      });
+    }
+    return found;
   }
 }

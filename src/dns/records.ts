@@ -48,10 +48,16 @@ export function parseUpstreamAnswer(bytes: Uint8Array, questionEnd: number): Rep
     answers: counts[0],
     authorities: counts[1],
     additionals: kept,
-    // A copy of its own: a view would keep the whole datagram or TCP chunk alive in the cache.
-    body: new Uint8Array(bytes.subarray(questionEnd, offset)),
+    body: ownCopy(bytes.subarray(questionEnd, offset)),
   };
   return isCacheable ? { ...reply, freshness: { seconds, ttlOffsets } } : reply;
+}
+
+// A cached view would keep a whole TCP chunk alive, a small Buffer.from() its share of the pool.
+function ownCopy(bytes: Uint8Array): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
+  return copy;
 }
 
 // A TTL with the top bit set counts as zero (RFC 2181 8).

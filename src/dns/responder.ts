@@ -30,7 +30,7 @@ export interface ResponderOptions {
 /** Answers messages. */
 export interface Responder {
   /** The answer, now or later (never rejects); undefined when the message must not be answered. */
-  respond(bytes: Uint8Array, transport: Transport): Buffer | Promise<Buffer> | undefined;
+  respond(bytes: Buffer, transport: Transport): Buffer | Promise<Buffer> | undefined;
   /** Queries that wait for an upstream. */
   readonly pending: number;
 }

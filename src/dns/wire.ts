@@ -63,7 +63,7 @@ export interface Edns {
 
 /** A query that was read whole; `bytes` belong to it. */
 export interface Query {
-  readonly bytes: Uint8Array;
+  readonly bytes: Buffer;
   readonly flags: number;
   /** Wire form, lower case. */
   readonly name: string;
@@ -86,14 +86,14 @@ export interface Reply {
   readonly authorities: number;
   readonly additionals: number;
   /** The records; compression pointers count from a header and a question of the same length. */
-  readonly body: Uint8Array;
+  readonly body: Buffer;
   /** Sent to clients that speak EDNS (RFC 8914). */
   readonly extendedError?: number;
   /** How long and by which offsets (from the start of `body`) its TTLs may be aged; absent: never cached. */
   readonly freshness?: { readonly seconds: number; readonly ttlOffsets: readonly number[] };
 }
 
-const NO_BYTES = new Uint8Array(0);
+const NO_BYTES = Buffer.alloc(0);
 
 /** A reply without records. */
 export function emptyReply(handler: HandlerName, rcode: number, extendedError?: number): Reply {
@@ -139,7 +139,7 @@ export function skipName(bytes: Uint8Array, start: number): number {
  * Reads a query. A number is the rcode to answer with; undefined means drop: too short to have a header, or itself a
  * response, which must never be answered or two responders could talk for ever.
  */
-export function parseQuery(bytes: Uint8Array): Query | number | undefined {
+export function parseQuery(bytes: Buffer): Query | number | undefined {
   if (bytes.length < HEADER_BYTES) return undefined;
   const flags = readUint16(bytes, 2);
   if ((flags & FLAG.QR) !== 0) return undefined;
@@ -175,13 +175,21 @@ function questionNameEnd(bytes: Uint8Array): number {
 }
 
 /** The bytes from the question to `end` in ASCII lower case; length bytes are at most 63, below "A", so they stay. */
-export function lowerName(bytes: Uint8Array, end: number): string {
-  let name = '';
+export function lowerName(bytes: Buffer, end: number): string {
   for (let at = HEADER_BYTES; at < end; at += 1) {
-    const byte = bytes[at] ?? 0;
-    name += String.fromCharCode(byte >= 65 && byte <= 90 ? byte + 32 : byte);
+    if (isUpperCase(bytes[at] ?? 0)) return foldedName(bytes, end);
   }
-  return name;
+  return bytes.latin1Slice(HEADER_BYTES, end);
+}
+
+function foldedName(bytes: Buffer, end: number): string {
+  const folded = Buffer.from(bytes.subarray(HEADER_BYTES, end));
+  for (const [at, byte] of folded.entries()) if (isUpperCase(byte)) folded[at] = byte + 32;
+  return folded.latin1Slice();
+}
+
+function isUpperCase(byte: number): boolean {
+  return byte >= 65 && byte <= 90;
 }
 
 // Undefined: no OPT. Null: malformed, or more than one OPT (RFC 6891 6.1.1).
