@@ -1,0 +1,374 @@
+/**
+ * The router: keeps the tunnel server and the dashboard as the node's Router object says, and reports to it.
+ * A configuration that cannot be used never replaces one that works; an absent API server changes nothing.
+ */
+import type { NetworkInterfaceInfo } from 'node:os';
+import { CONDITION_READY } from '../api/edge.ts';
+import type { Router, RouterStatus, RouterStatusCondition } from '../api/gen/types.ts';
+import { formatHostPort } from '../lib/address.ts';
+import { Backoff } from '../lib/backoff.ts';
+import { version } from '../lib/build-info.ts';
+import type { Clock, Timer } from '../lib/clock.ts';
+import { EdgeError, errorCode, errorMessage } from '../lib/errors.ts';
+import type { Component, ReadinessCheck } from '../lib/lifecycle.ts';
+import type { Logger } from '../lib/log.ts';
+import { routerAddresses } from './addresses.ts';
+import { buildConfig, configFiles } from './config.ts';
+import type { DashboardConfig, RouterConfig, RouterDefaults } from './config.ts';
+import { RouterConfigError } from './errors.ts';
+import { StatusReporter } from './reporter.ts';
+import type { SecretReader } from './secrets.ts';
+import { buildStatus } from './status.ts';
+import type { ReadyState, ServerView } from './status.ts';
+import { Tunnel } from './tunnel.ts';
+import type { CreateServer } from './tunnel.ts';
+
+/** Settings of the process. */
+export interface RouterOptions {
+  /** The node, and so the name of the Router object. */
+  node: string;
+  /** Addresses for the status; empty to find one. */
+  advertised: readonly string[];
+  defaults: RouterDefaults;
+  drainTimeoutMs: number;
+}
+
+/** A followed copy of the Router objects; an Informer is one. */
+export interface ObjectSource extends Component {
+  readonly hasSynced: boolean;
+  readonly isConnected: boolean;
+  get(name: string): Router | undefined;
+  onChange(listener: (name: string) => void): void;
+}
+
+/** A listener that can be told to listen elsewhere; the dashboard is one. */
+export interface DashboardControl {
+  /** Serves this configuration, or nothing; retries by itself. Never throws. */
+  apply(config: DashboardConfig | undefined): void;
+  /** Why it is not served although it should be. */
+  readonly problem: string | undefined;
+  stop(): Promise<void>;
+}
+
+/** The router as the dashboard and the metrics see it. */
+export interface RouterState {
+  readonly node: string;
+  /** The configuration in force; undefined while nothing is served. */
+  readonly config: RouterConfig | undefined;
+  readonly ready: ReadyState;
+  readonly statusWrites: { writes: number; failures: number };
+  view(): ServerView;
+}
+
+/** What the router needs. */
+export interface RouterDeps {
+  clock: Clock;
+  random: () => number;
+  log: Logger;
+  objects: ObjectSource;
+  secrets: SecretReader;
+  writeStatus: (node: string, status: RouterStatus, signal: AbortSignal) => Promise<void>;
+  createServer: CreateServer;
+  createDashboard: (state: RouterState, onChange: () => void) => DashboardControl;
+  interfaces: () => Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>;
+}
+
+/** The router as a component; `start()` resolves when the tunnel server serves for the first time. */
+export interface RouterComponent extends Component, RouterState {
+  readonly checks: readonly ReadinessCheck[];
+  /** Reads object and secrets again; rejects when the result cannot be put in force. */
+  reload(): Promise<void>;
+}
+
+/** Secrets are looked at this often: rotation is complete a second after the file is replaced. */
+const SECRET_POLL_MS = 1000;
+const RETRY = { initialMs: 250, maxMs: 10_000 };
+
+/** Creates the router. */
+export function createRouter(options: RouterOptions, deps: RouterDeps): RouterComponent {
+  return new ObjectDrivenRouter(options, deps);
+}
+
+class ObjectDrivenRouter implements RouterComponent {
+  readonly checks: readonly ReadinessCheck[];
+  readonly #options: RouterOptions;
+  readonly #deps: RouterDeps;
+  readonly #backoff: Backoff;
+  readonly #tunnel: Tunnel;
+  readonly #reporter: StatusReporter;
+  readonly #dashboard: DashboardControl;
+  readonly #startedAt: Date;
+  #config: RouterConfig | undefined;
+  #ready: ReadyState = {
+    isReady: false,
+    reason: 'Starting',
+    message: 'the tunnel server has not started yet',
+  };
+  /** The Ready condition as last reported; the followed copy of the object lags behind it. */
+  #reported: RouterStatusCondition | undefined;
+  /** Spec and secrets that were last acted on, whatever came of it. */
+  #seenKey = '';
+  #generation: number | undefined;
+  #uid: string | undefined;
+  #wasConnected = false;
+  #toldWait: string | undefined;
+  #poll: Timer | undefined;
+  #retry: Timer | undefined;
+  #isRetryDue = false;
+  #reconciling: Promise<void> | undefined;
+  #isDirty = false;
+  #starting: Promise<void> | undefined;
+  #onServing = (): void => {};
+  #stopping: Promise<void> | undefined;
+
+  constructor(options: RouterOptions, deps: RouterDeps) {
+    this.#options = options;
+    this.#deps = deps;
+    const { clock, random, log, createServer } = deps;
+    this.#startedAt = clock.wallNow();
+    this.#backoff = new Backoff(RETRY, random);
+    const onChange = (): void => this.#reporter.notify();
+    this.#tunnel = new Tunnel({ clock, random, log, createServer, onChange });
+    this.#reporter = new StatusReporter({
+      clock,
+      random,
+      log,
+      snapshot: () => this.#status(),
+      write: (status, signal) => deps.writeStatus(options.node, status, signal),
+    });
+    this.#dashboard = deps.createDashboard(this, onChange);
+    this.checks = [
+      { name: 'router-object', problem: () => (this.#tunnel.isServing ? undefined : this.#waitReason()) },
+      { name: 'tunnel-server', problem: () => this.#serverProblem() },
+    ];
+    deps.objects.onChange((name) => this.#onObjects(name));
+  }
+
+  get node(): string {
+    return this.#options.node;
+  }
+
+  get config(): RouterConfig | undefined {
+    return this.#config;
+  }
+
+  get ready(): ReadyState {
+    return this.#ready;
+  }
+
+  get statusWrites(): { writes: number; failures: number } {
+    return this.#reporter.counts;
+  }
+
+  view(): ServerView {
+    return this.#tunnel.view();
+  }
+
+  start(): Promise<void> {
+    this.#starting ??= this.#start();
+    return this.#starting;
+  }
+
+  async #start(): Promise<void> {
+    if (this.#stopping !== undefined) return;
+    const serving = new Promise<void>((resolve) => {
+      this.#onServing = resolve;
+    });
+    await this.#deps.objects.start();
+    this.#poll = this.#deps.clock.every(SECRET_POLL_MS, () => this.#kick());
+    this.#kick();
+    await serving;
+  }
+
+  async reload(): Promise<void> {
+    this.#seenKey = '';
+    this.#kick();
+    await this.#reconciling;
+    if (!this.#ready.isReady) throw new EdgeError('EDGE_ERR_ROUTER_RELOAD', this.#ready.message);
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    this.#poll?.cancel();
+    this.#retry?.cancel();
+    this.#onServing();
+    await this.#reconciling;
+    this.#retry?.cancel();
+    this.#setReady({ isReady: false, reason: 'Stopped', message: 'the router was stopped' });
+    this.#tunnel.retire(this.#options.drainTimeoutMs);
+    // The status goes out while connections drain: sidecars turn to other Routers at once.
+    await Promise.all([this.#reporter.stop(), this.#tunnel.drained()]);
+    await this.#dashboard.stop();
+    await this.#deps.objects.stop();
+  }
+
+  #onObjects(name: string): void {
+    const { isConnected } = this.#deps.objects;
+    if (isConnected && !this.#wasConnected) this.#reporter.retryNow();
+    this.#wasConnected = isConnected;
+    if (name === '' || name === this.node) this.#kick();
+  }
+
+  /** Looks at the object and acts; once at a time, and again when something happened meanwhile. */
+  #kick(): void {
+    if (this.#stopping !== undefined) return;
+    this.#isDirty = true;
+    this.#reconciling ??= this.#reconcileAll().finally(() => {
+      this.#reconciling = undefined;
+    });
+  }
+
+  async #reconcileAll(): Promise<void> {
+    while (this.#isDirty && this.#stopping === undefined) {
+      this.#isDirty = false;
+      await this.#reconcile();
+    }
+  }
+
+  async #reconcile(): Promise<void> {
+    const object = this.#deps.objects.get(this.node);
+    if (object === undefined) {
+      this.#withoutObject();
+      return;
+    }
+    this.#toldWait = undefined;
+    const { uid, generation } = object.metadata;
+    if (uid !== this.#uid) {
+      this.#reported = undefined;
+      this.#reporter.rewrite();
+    }
+    this.#uid = uid;
+    const key = this.#keyOf(object);
+    if (key === this.#seenKey && !this.#isRetryDue && generation === this.#generation) return;
+    if (key !== this.#seenKey || this.#isRetryDue) {
+      this.#seenKey = key;
+      this.#isRetryDue = false;
+      this.#retry?.cancel();
+      await this.#apply(object);
+    }
+    this.#generation = generation;
+    this.#reporter.notify();
+  }
+
+  /** Puts a spec in force, or says why not. Never rejects. */
+  async #apply(object: Router): Promise<void> {
+    let config: RouterConfig;
+    try {
+      config = buildConfig(object.spec, this.#options.defaults, this.#deps.secrets);
+      await this.#tunnel.apply(config.server);
+    } catch (err) {
+      if (err instanceof RouterConfigError) {
+        this.#backoff.reset(); // only a change of spec or files can help
+        this.#refuse('InvalidConfiguration', err);
+      } else {
+        this.#refuse(errorCode(err) === 'EDGE_ERR_LISTEN' ? 'BindFailed' : 'ServerFailed', err);
+        this.#retryLater();
+      }
+      return;
+    }
+    this.#backoff.reset();
+    this.#config = config;
+    this.#tunnel.setPolicy(config.policy);
+    this.#dashboard.apply(config.dashboard);
+    const where = formatHostPort(config.server.bindAddr, this.#tunnel.port ?? config.server.bindPort);
+    this.#setReady({ isReady: true, reason: 'Serving', message: `serving on ${where}` });
+    this.#onServing();
+  }
+
+  /** The object is not there: gone, not made yet, or never seen because the API server is away. */
+  #withoutObject(): void {
+    const reason = this.#waitReason() ?? '';
+    if (this.#deps.objects.hasSynced) {
+      this.#seenKey = '';
+      this.#generation = undefined;
+      this.#uid = undefined;
+      this.#isRetryDue = false;
+      this.#retry?.cancel();
+      this.#backoff.reset();
+      this.#config = undefined;
+      this.#dashboard.apply(undefined);
+      if (this.#tunnel.isServing)
+        this.#deps.log.warn('the Router object was deleted, draining', { node: this.node });
+      this.#tunnel.retire(this.#options.drainTimeoutMs);
+      this.#setReady({ isReady: false, reason: 'NoObject', message: reason });
+    }
+    if (this.#toldWait !== reason) this.#deps.log.info(reason);
+    this.#toldWait = reason;
+  }
+
+  #refuse(reason: string, err: unknown): void {
+    const problem = errorMessage(err);
+    const message = this.#tunnel.isServing
+      ? `${problem}; the last good configuration stays in force`
+      : problem;
+    const isTold = this.#ready.reason === reason && this.#ready.message === message;
+    if (!isTold) {
+      const hint = err instanceof EdgeError ? err.hint : undefined;
+      this.#deps.log.error('cannot apply the Router spec', { reason, error: problem, hint });
+    }
+    this.#setReady({ isReady: false, reason, message });
+  }
+
+  #retryLater(): void {
+    this.#retry?.cancel();
+    this.#retry = this.#deps.clock.after(this.#backoff.next(), () => {
+      this.#isRetryDue = true;
+      this.#kick();
+    });
+  }
+
+  #setReady(ready: ReadyState): void {
+    this.#ready = ready;
+    this.#reporter.notify();
+  }
+
+  /** Changes exactly when the configuration may have: the spec, or a file that it names. */
+  #keyOf(object: Router): string {
+    const { frps, loadBalancing } = object.spec;
+    const files = typeof frps === 'object' && frps !== null ? configFiles(frps, this.#options.defaults) : [];
+    return JSON.stringify([frps, loadBalancing, files.map((path) => this.#deps.secrets.stamp(path))]);
+  }
+
+  #waitReason(): string | undefined {
+    const { objects } = this.#deps;
+    if (!objects.hasSynced) return 'waiting for the API server';
+    return objects.get(this.node) === undefined ? `waiting for the Router object "${this.node}"` : undefined;
+  }
+
+  #serverProblem(): string | undefined {
+    if (this.#stopping !== undefined) return 'stopping';
+    return this.#tunnel.isServing ? undefined : this.#ready.message;
+  }
+
+  #status(): RouterStatus | undefined {
+    const object = this.#deps.objects.get(this.node);
+    if (object === undefined) return undefined;
+    const { problem } = this.#dashboard;
+    const conditions = object.status?.conditions ?? [];
+    const status = buildStatus({
+      generation: this.#generation,
+      conditions:
+        this.#reported === undefined
+          ? conditions
+          : [this.#reported, ...conditions.filter(({ type }) => type !== CONDITION_READY)],
+      ready: this.#ready,
+      notes: problem === undefined ? [] : [`dashboard: ${problem}`],
+      addresses: routerAddresses({
+        advertised: this.#options.advertised,
+        bindAddr: this.#config?.server.bindAddr ?? '0.0.0.0',
+        socketPath: this.#options.defaults.socketPath,
+        interfaces: this.#deps.interfaces(),
+      }),
+      version,
+      startedAt: this.#startedAt,
+      now: this.#deps.clock.wallNow(),
+      view: this.#tunnel.view(),
+    });
+    this.#reported = status.conditions?.[0];
+    return status;
+  }
+}
