@@ -43,46 +43,53 @@ export async function startRedis(processes) {
   return port;
 }
 
-/** The sidecar beside the services: `exports` maps a name to what consumers dial and where that goes. */
-export async function startExporter(processes, node, exports, secrets, env = {}) {
+/**
+ * The sidecar beside the services: `exports` maps a name to the port that consumers dial and the one that it leads to.
+ * Resolves with its admin port. `env` adds settings.
+ */
+export async function startExporter(processes, node, exports, env, title = 'exporting sidecar') {
   const [adminPort, dnsPort] = await freePorts(2);
-  const file = join(node.dataDir, 'exports.yaml');
+  const file = join(node.dataDir, `${fileName(title)}.yaml`);
   const services = Object.entries(exports).map(([name, { port, targetPort }]) => ({
     name,
     namespace: 'default',
     ports: [{ port, targetPort, protocol: 'TCP' }],
   }));
   writeFileSync(file, JSON.stringify({ services }));
-  await startEdge(processes, node, {
-    title: 'exporting sidecar',
-    args: ['sidecar'],
-    env: {
-      SIDECAR_EXPORTS_FILE: file,
-      SIDECAR_POD_NAME: 'shop-0',
-      SIDECAR_DNS_ADDR: `127.0.0.1:${dnsPort}`,
-      SIDECAR_ADMIN_ADDR: `127.0.0.1:${adminPort}`,
-      ...secrets,
-      ...env,
-    },
+  await startSidecar(processes, node, title, {
+    SIDECAR_EXPORTS_FILE: file,
+    SIDECAR_DNS_ADDR: `127.0.0.1:${dnsPort}`, // it maps nothing, so nobody asks it
+    SIDECAR_ADMIN_ADDR: `127.0.0.1:${adminPort}`,
+    ...env,
   });
   return adminPort;
 }
 
-/** The sidecar of a consumer: `mapped` as SIDECAR_MAPPED_SERVICES has it. Resolves with its admin port. */
-export async function startConsumer(processes, node, { mapped, range, dns }, secrets, env = {}) {
+/** The sidecar of a consumer: `mapped` as in SIDECAR_MAPPED_SERVICES. Resolves with its admin port. */
+export async function startConsumer(
+  processes,
+  node,
+  { mapped, range, dns },
+  env,
+  title = 'consuming sidecar',
+) {
   const [adminPort] = await freePorts(1);
-  await startEdge(processes, node, {
-    title: 'consuming sidecar',
-    args: ['sidecar'],
-    env: {
-      SIDECAR_MAPPED_SERVICES: mapped.join(','),
-      SIDECAR_POD_NAME: 'web-0',
-      SIDECAR_IP_RANGE: range,
-      SIDECAR_DNS_ADDR: `${dns.host}:${dns.port}`,
-      SIDECAR_ADMIN_ADDR: `127.0.0.1:${adminPort}`,
-      ...secrets,
-      ...env,
-    },
+  await startSidecar(processes, node, title, {
+    SIDECAR_MAPPED_SERVICES: mapped.join(','),
+    SIDECAR_IP_RANGE: range,
+    SIDECAR_DNS_ADDR: `${dns.host}:${dns.port}`,
+    SIDECAR_ADMIN_ADDR: `127.0.0.1:${adminPort}`,
+    ...env,
   });
   return adminPort;
 }
+
+function startSidecar(processes, node, title, env) {
+  const own = {
+    SIDECAR_POD_NAME: fileName(`${title}-0`), // one name a sidecar, as pods have
+    SIDECAR_CACHE_DIR: join(node.dataDir, fileName(title)),
+  };
+  return startEdge(processes, node, { title, args: ['sidecar'], env: { ...own, ...env } });
+}
+
+const fileName = (title) => title.replaceAll(/[^\w-]+/gu, '-');

@@ -1,0 +1,65 @@
+// Holds dist/edge to its size, start time and memory, and checks that it stands alone. Needs `npm run build` first.
+// Times and memory are what the bundle adds to a bare Node on the same machine, so that a slow one passes too.
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { builtinModules } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const edge = join(import.meta.dirname, '../dist/edge');
+
+/** Chosen from what was measured when it was written, with room to grow by about half. */
+const LIMITS = { sizeMiB: 3, startMs: 100, memoryMiB: 20 };
+const ROUNDS = 9;
+
+/** Prints the peak resident memory, KiB, when the process ends. */
+const REPORTER = `data:text/javascript,process.on('exit',()=>console.error('maxrss',process.resourceUsage().maxRSS))`;
+
+function measure(args, cwd) {
+  const runs = Array.from({ length: ROUNDS }, () => {
+    const startedAt = performance.now();
+    const { status, stderr } = spawnSync(process.execPath, ['--import', REPORTER, ...args], {
+      cwd,
+      encoding: 'utf8',
+    });
+    if (status !== 0) throw new Error(`node ${args.join(' ')}: status ${status}\n${stderr}`);
+    return { ms: performance.now() - startedAt, kib: Number(/maxrss (\d+)/u.exec(stderr)?.[1]) };
+  });
+  const median = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
+  return { ms: median(runs.map(({ ms }) => ms)), mib: median(runs.map(({ kib }) => kib)) / 1024 };
+}
+
+/** Packages that the bundle would look for in node_modules. */
+function foreignRequires(source) {
+  const names = [...source.matchAll(/\brequire\("([^"]+)"\)/gu)].map((match) => match[1]);
+  return [...new Set(names)].filter((name) => !name.startsWith('node:') && !builtinModules.includes(name));
+}
+
+/** Compares a figure with its limit and prints both; true when it is kept. */
+function isKept(what, value, limit, unit) {
+  const isGood = value <= limit;
+  console.log(`bundle: ${what} ${value.toFixed(1)} ${unit}, limit ${limit}${isGood ? '' : '  <-- too much'}`);
+  return isGood;
+}
+
+function main() {
+  const foreign = foreignRequires(readFileSync(edge, 'utf8'));
+  if (foreign.length > 0) console.error(`bundle: needs ${foreign.join(', ')} from node_modules`);
+  const dir = mkdtempSync(join(tmpdir(), 'edge-bundle-')); // far from any package.json and node_modules
+  try {
+    copyFileSync(edge, join(dir, 'edge'));
+    const bare = measure(['-e', '0'], dir);
+    const results = [isKept('size', statSync(edge).size / 1024 / 1024, LIMITS.sizeMiB, 'MiB')];
+    for (const args of [['--version'], ['ctl', '--help']]) {
+      const used = measure([join(dir, 'edge'), ...args], dir);
+      const name = `edge ${args.join(' ')}`;
+      results.push(isKept(`${name}: start`, used.ms - bare.ms, LIMITS.startMs, 'ms more than node'));
+      results.push(isKept(`${name}: memory`, used.mib - bare.mib, LIMITS.memoryMiB, 'MiB more than node'));
+    }
+    process.exitCode = results.every(Boolean) && foreign.length === 0 ? 0 : 1;
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+main();
