@@ -83,7 +83,20 @@ export function createRouterClients(deps: RouterClientsDeps): RouterClients {
       { ...target.settings(address), server: address },
       deps.log.with({ router: target.name }),
     );
+    let said = '';
     client.onChange(() => {
+      const news = newsOf(client);
+      if (news !== undefined && news !== said) {
+        if (client.phase === 'online')
+          deps.log.info(news, { router: target.name, address: formatServerAddress(address) });
+        else
+          deps.log.warn(news, {
+            router: target.name,
+            address: formatServerAddress(address),
+            error: client.lastError,
+          });
+        said = news;
+      }
       watchAddress(target.name);
       deps.onChange();
     });
@@ -200,6 +213,13 @@ export function createRouterClients(deps: RouterClientsDeps): RouterClients {
       await Promise.all(stopping);
     },
   };
+}
+
+/** What the log should say once about a client's phase; undefined for phases on the way. */
+function newsOf({ phase }: FrpClient): string | undefined {
+  if (phase === 'online') return 'connected to router';
+  if (phase === 'refused') return 'router refused the login, trying again';
+  return phase === 'waiting' ? 'cannot reach router, trying again' : undefined;
 }
 
 /** The parts of the settings that a running session cannot change; the pool's size is not among them. */

@@ -1,0 +1,125 @@
+/** `edge sidecar`: settings to configuration, real sockets and clocks to the component, a command as its child. */
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { ROUTERS } from '../api/edge.ts';
+import type { Router } from '../api/gen/types.ts';
+import { createApiClient } from '../apiclient/client.ts';
+import { createInformer } from '../apiclient/informer.ts';
+import { systemClock } from '../lib/clock.ts';
+import { UsageError } from '../lib/errors.ts';
+import { stringOption } from '../lib/options.ts';
+import { parseYaml } from '../lib/yaml.ts';
+import { createChild } from '../sidecar/child.ts';
+import type { ChildCommand } from '../sidecar/child.ts';
+import { createNameService } from '../sidecar/names.ts';
+import { buildConfig, RESOLV_CONF, sidecarOptions } from '../sidecar/options.ts';
+import type { SidecarConfig } from '../sidecar/options.ts';
+import { createSidecar } from '../sidecar/sidecar.ts';
+import { createFrpClient } from '../tunnel/frpc/client.ts';
+import { accessLoader, connectionOptions } from './connection.ts';
+import { addOptions, createCommand, readOptions, readTextFile } from './options.ts';
+import { createContext, processOptions, runComponent } from './process.ts';
+
+const fileOptions = {
+  config: stringOption({
+    description: 'YAML file with the same settings in camelCase; re-read when it changes and on SIGHUP',
+    placeholder: 'FILE',
+    env: 'SIDECAR_CONFIG',
+  }),
+};
+const table = { ...processOptions, ...connectionOptions, ...sidecarOptions };
+
+/** Signals that go to the command besides SIGTERM and SIGINT. */
+const PASSED_SIGNALS = ['SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH'] as const;
+
+/** Runs the subcommand until a signal or the end of its command. */
+export async function run(argv: readonly string[], programName: string): Promise<void> {
+  const dashes = argv.indexOf('--');
+  const own = dashes === -1 ? argv : argv.slice(0, dashes);
+  const [file, ...rest] = dashes === -1 ? [] : argv.slice(dashes + 1);
+  if (dashes !== -1 && file === undefined) throw new UsageError('a command is missing after "--"');
+  const command = createCommand(
+    programName,
+    'Bring remote services to loopback, publish local ones, answer their names.',
+  )
+    .usage('[options] [-- COMMAND [ARGS...]]')
+    .allowExcessArguments(false);
+  addOptions(command, { ...fileOptions, ...table });
+  await command.parseAsync([...own], { from: 'user' });
+
+  const { config: configPath } = readOptions(command, fileOptions);
+  const readSettings = () =>
+    readOptions(
+      command,
+      table,
+      configPath === undefined ? undefined : { path: configPath, otherKeys: ['services'] },
+    );
+  const settings = readSettings();
+  const context = createContext('sidecar', settings);
+  const readConfig = (): SidecarConfig => {
+    const perService =
+      configPath === undefined ? undefined : { value: servicesOf(configPath), source: configPath };
+    const config = buildConfig(readSettings(), {
+      hostname: hostname(),
+      dataDir: context.dataDir,
+      readFile: readTextFile,
+      resolvConf: () => textOrNothing(RESOLV_CONF),
+      perService,
+    });
+    return configPath === undefined ? config : { ...config, files: [...config.files, configPath] };
+  };
+  const initial = readConfig();
+  const client = createApiClient(accessLoader(settings, context.dataDir, ['sidecar']), {
+    component: 'sidecar',
+  });
+  const { log } = context;
+  const child: ChildCommand | undefined =
+    file === undefined
+      ? undefined
+      : createChild([file, ...rest], { clock: systemClock, log, graceMs: context.drainTimeoutMs });
+  const sidecar = createSidecar({
+    clock: systemClock,
+    random: Math.random,
+    log,
+    registry: context.registry,
+    drainTimeoutMs: context.drainTimeoutMs,
+    routers: createInformer<Router>({ client, resource: ROUTERS }, { clock: systemClock, log }),
+    readConfig,
+    createClient: (frpc, clientLog) =>
+      createFrpClient(frpc, { clock: systemClock, random: Math.random, log: clientLog }),
+    names:
+      initial.dns === undefined
+        ? undefined
+        : createNameService(
+            { ...initial, listen: initial.dns, upstreams: initial.dnsUpstreams },
+            { clock: systemClock, random: Math.random, log, registry: context.registry },
+          ),
+    child,
+  });
+  if (child !== undefined)
+    for (const signal of PASSED_SIGNALS) process.on(signal, () => child.signal(signal));
+  await runComponent(
+    {
+      ...sidecar,
+      ...(child === undefined ? {} : { ended: child.ended, onSignal: (signal) => child.signal(signal) }),
+    },
+    context,
+    settings,
+  );
+}
+
+function textOrNothing(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined; // minimal images have none
+  }
+}
+
+/** The per-service settings of the configuration file. */
+function servicesOf(path: string): unknown {
+  const values = parseYaml(readTextFile(path, '--config'), path);
+  return typeof values === 'object' && values !== null
+    ? (values as Record<string, unknown>)['services']
+    : undefined;
+}

@@ -1,0 +1,161 @@
+/** Tests of exported services: what is registered where, and connections to real targets. */
+import assert from 'node:assert/strict';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { test } from 'node:test';
+import type { TestContext } from 'node:test';
+import { FakeFrpClient } from '../../test/support/fake-frp-client.ts';
+import { collect, createStreamPair } from '../../test/support/stream-pair.ts';
+import { waitFor } from '../../test/support/wait.ts';
+import { systemClock } from '../lib/clock.ts';
+import { silentLogger } from '../lib/log.ts';
+import { createExports, defineExports } from './exports.ts';
+import type { RouterClient } from './router-clients.ts';
+import type { ExportedService } from './services.ts';
+
+const service = (name: string, port: number, target = port): ExportedService => ({
+  name,
+  namespace: 'default',
+  port,
+  target: { host: '127.0.0.1', port: target },
+});
+const define = (services: readonly ExportedService[], secret = 's') =>
+  defineExports(services, 'pod-1', () => secret);
+
+function online(name: string): { router: RouterClient; client: FakeFrpClient } {
+  const client = new FakeFrpClient({} as never);
+  client.phase = 'online';
+  return { client, router: { name, client, address: { host: '192.0.2.1', port: 7000 } } };
+}
+
+const create = () =>
+  createExports({ clock: systemClock, log: silentLogger, identity: { pod: 'pod-1', node: 'node-1' } });
+
+async function echoServer(t: TestContext, answer: (text: string) => string): Promise<number> {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    let text = '';
+    socket.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+    socket.on('end', () => socket.end(answer(text)));
+    socket.on('error', () => {});
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  t.after(() => void server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+test('the first port has the plain name, further ones end in their port', () => {
+  const names = define([service('web', 80), service('web', 81), service('db', 3306)]).map(
+    ({ proxyName }) => proxyName,
+  );
+  assert.deepEqual(names, ['web.default.pod-1', 'web.default.pod-1-81', 'db.default.pod-1']);
+});
+
+test('every Router gets every export with its identity, once', () => {
+  const exports = create();
+  const a = online('a');
+  const b = online('b');
+  const definitions = define([service('web', 80)]);
+  exports.reconcile(definitions, [a.router]);
+  exports.reconcile(definitions, [a.router, b.router]);
+  for (const { client } of [a, b]) {
+    const proxy = client.proxies.get('web.default.pod-1');
+    assert.equal(proxy?.type, 'stcp');
+    assert.equal(proxy?.secretKey, 's');
+    assert.deepEqual(proxy?.metas, {
+      service: 'web',
+      namespace: 'default',
+      port: '80',
+      protocol: 'TCP',
+      node: 'node-1',
+      pod: 'pod-1',
+    });
+  }
+  assert.deepEqual(
+    exports.status()[0]?.routers.map(({ name, phase }) => [name, phase]),
+    [
+      ['a', 'running'],
+      ['b', 'running'],
+    ],
+  );
+});
+
+test('an export that goes is unregistered, one that stays is not touched', () => {
+  const exports = create();
+  const { client, router } = online('a');
+  exports.reconcile(define([service('web', 80), service('db', 3306)]), [router]);
+  const kept = client.proxies.get('web.default.pod-1');
+  exports.reconcile(define([service('web', 80)]), [router]);
+  assert.deepEqual([...client.proxies.keys()], ['web.default.pod-1']);
+  assert.equal(client.proxies.get('web.default.pod-1'), kept);
+});
+
+test('another secret registers anew, another target does not', () => {
+  const exports = create();
+  const { client, router } = online('a');
+  exports.reconcile(define([service('web', 80)]), [router]);
+  const before = client.proxies.get('web.default.pod-1');
+  exports.reconcile(define([service('web', 80, 8080)]), [router]);
+  assert.equal(client.proxies.get('web.default.pod-1'), before);
+  exports.reconcile(define([service('web', 80, 8080)], 'other'), [router]);
+  assert.equal(client.proxies.get('web.default.pod-1')?.secretKey, 'other');
+});
+
+test('a replaced client gets the exports again', () => {
+  const exports = create();
+  const old = online('a');
+  const definitions = define([service('web', 80)]);
+  exports.reconcile(definitions, [old.router]);
+  const fresh = online('a');
+  exports.reconcile(definitions, [fresh.router]);
+  assert.equal(fresh.client.proxies.size, 1);
+});
+
+test('a connection reaches the target and keeps half-close in both directions', async (t) => {
+  const port = await echoServer(t, (text) => `got ${text}`);
+  const exports = create();
+  const { client, router } = online('a');
+  exports.reconcile(define([service('web', 80, port)]), [router]);
+  const [near, far] = createStreamPair();
+  client.proxies.get('web.default.pod-1')?.onConnection({ stream: far });
+  assert.equal(exports.connections, 1);
+  assert.equal(exports.isBusy('a'), true);
+  const received = collect(near);
+  near.write(Buffer.from('hello'));
+  near.end();
+  await waitFor(() => received.isClosed, { what: 'connection closed' });
+  assert.equal(received.text(), 'got hello');
+  assert.equal(received.error, undefined);
+  await waitFor(() => exports.connections === 0, { what: 'connection counted out' });
+  assert.deepEqual(exports.bytes, { in: 5, out: 9 });
+});
+
+test('a target that refuses resets the stream and counts out', async () => {
+  const exports = create();
+  const { client, router } = online('a');
+  exports.reconcile(define([service('web', 80, 1)]), [router]); // nothing listens on port 1
+  const [near, far] = createStreamPair();
+  client.proxies.get('web.default.pod-1')?.onConnection({ stream: far });
+  const received = collect(near);
+  await waitFor(() => received.isClosed, { what: 'stream reset' });
+  assert.notEqual(received.error, undefined);
+  assert.equal(exports.connections, 0);
+});
+
+test('open connections go on after a withdrawal, and end when destroyed', async (t) => {
+  const port = await echoServer(t, () => '');
+  const exports = create();
+  const { client, router } = online('a');
+  exports.reconcile(define([service('web', 80, port)]), [router]);
+  const [near, far] = createStreamPair();
+  client.proxies.get('web.default.pod-1')?.onConnection({ stream: far });
+  const received = collect(near);
+  exports.withdraw();
+  assert.equal(client.proxies.size, 0);
+  assert.equal(exports.connections, 1);
+  exports.destroy();
+  await waitFor(() => received.isClosed && exports.connections === 0, { what: 'connection destroyed' });
+});
