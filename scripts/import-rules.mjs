@@ -6,7 +6,8 @@ const COMPONENTS = ['apiserver', 'router', 'syncer', 'sidecar'];
 
 /** What each folder of src may import beside itself. */
 const MAY_IMPORT = {
-  cmd: [...COMPONENTS, 'apiclient', 'api', 'lib'],
+  // cmd hands a component the tunnel or the DNS it is to use, so that the component can be tested with another
+  cmd: [...COMPONENTS, 'tunnel', 'dns', 'apiclient', 'api', 'lib'],
   router: ['tunnel', 'dns', 'apiclient', 'api', 'lib'],
   sidecar: ['tunnel', 'dns', 'apiclient', 'api', 'lib'],
   syncer: ['apiclient', 'api', 'lib'],
@@ -40,6 +41,7 @@ const WRAPPERS = {
   '@hono/node-server': ['src/lib/http.ts'],
   hono: ['src/lib/', 'src/apiserver/', 'src/router/', 'src/sidecar/'],
   '@peculiar/x509': ['src/apiserver/'],
+  rfc6902: ['src/apiserver/registry/json-patch.ts'],
 };
 
 const IMPORT_FORMS = [

@@ -31,6 +31,8 @@ test('allows imports that point downward', () => {
   );
   assert.equal(rulesBroken('src/tunnel/frps/control.ts', `import { relay } from '../relay.ts';`), 0);
   assert.equal(rulesBroken('src/lib/yaml.ts', `import { parse } from 'yaml';`), 0);
+  const wasm = `import wasm from '../../../node_modules/sql.js/dist/sql-wasm.wasm';`;
+  assert.equal(rulesBroken('src/apiserver/store/sqlite.ts', wasm), 0);
 });
 
 test('refuses upward, sideways and test imports, types included', () => {
@@ -52,6 +54,10 @@ test('refuses a package outside its wrapper, an unknown one, and a builtin witho
   assert.equal(rulesBroken('src/lib/options.ts', `import { Command } from 'commander';`), 1);
   assert.equal(rulesBroken('src/apiserver/server.ts', `import initSqlJs from 'sql.js';`), 1);
   assert.equal(rulesBroken('src/lib/http.ts', `import express from 'express';`), 1);
+  assert.equal(
+    rulesBroken('src/api/x.ts', `import w from '../../node_modules/sql.js/dist/sql-wasm.wasm';`),
+    1,
+  );
   assert.equal(rulesBroken('src/lib/http.ts', `import { readFileSync } from 'fs';`), 1);
   assert.equal(rulesBroken('src/lib/http.ts', `import x from '@hono/node-server/utils/response';`), 0);
 });
