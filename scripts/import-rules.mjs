@@ -40,7 +40,9 @@ const WRAPPERS = {
   'prom-client': ['src/lib/metrics.ts'],
   '@hono/node-server': ['src/lib/http.ts'],
   hono: ['src/lib/', 'src/apiserver/', 'src/router/', 'src/sidecar/'],
-  '@peculiar/x509': ['src/apiserver/'],
+  // two makers of certificates, an authority and a self-signed one, in layers that cannot share
+  '@peculiar/x509': ['src/apiserver/pki/', 'src/tunnel/frps/certificate.ts'],
+  'reflect-metadata': ['src/apiserver/pki/', 'src/tunnel/frps/certificate.ts'],
   rfc6902: ['src/apiserver/registry/json-patch.ts'],
 };
 
@@ -74,6 +76,9 @@ const packageOf = (specifier) =>
 export function brokenRule(path, specifier) {
   if (specifier.startsWith('node:')) return undefined;
   if (builtinModules.includes(specifier)) return `write node:${specifier}`;
+  // a file of a package (its wasm) is an import of the package
+  const inside = /\/node_modules\/(.+)$/u.exec(specifier)?.[1];
+  if (inside !== undefined) return brokenRule(path, inside);
   if (specifier.startsWith('.'))
     return brokenFileRule(path, normalize(join(dirname(path), specifier)), specifier);
   const allowed = WRAPPERS[packageOf(specifier)];
