@@ -1,6 +1,7 @@
 /** The dashboard answers as frps does, to those who may ask. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FakeClock } from '../../../test/support/fake-clock.ts';
 import {
   sampleProxy,
   sampleSession,
