@@ -43,7 +43,7 @@ test('a wrong mapped service is refused with its text', () => {
     'a:x',
     'a/sctp',
     'a:80/',
-    `${'x'.repeat(64)}`,
+    'x'.repeat(64),
   ]) {
     assert.throws(() => mapped(text), USAGE, text);
   }

@@ -1,0 +1,198 @@
+/** Tests of what configuration and Routers ask for: clients and TLS, listeners, names, the choices of a connection. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { FakeFrpClient } from '../../test/support/fake-frp-client.ts';
+import { resolveOptions } from '../lib/options.ts';
+import { clientTargets, mappingDefinitions, routerChoices, zoneEntries } from './desired.ts';
+import { buildConfig, sidecarOptions } from './options.ts';
+import type { RouterView } from './routers.ts';
+
+const config = (env: Record<string, string>, services?: unknown) =>
+  buildConfig(resolveOptions(sidecarOptions, { flags: {}, env }), {
+    hostname: 'pod-1',
+    dataDir: '/data',
+    readFile: () => 'PEM',
+    resolvConf: () => undefined,
+    perService: { value: services, source: 'f' },
+  });
+
+const view = (name: string, options: Partial<RouterView> = {}): RouterView => ({
+  name,
+  isOwn: false,
+  isStale: false,
+  addresses: [{ host: '192.0.2.1', port: 7000 }],
+  transport: { tcpMux: true, keepaliveMs: 30_000, maxPoolCount: 2, isTlsForced: false, additionalScopes: [] },
+  services: new Map(),
+  ...options,
+});
+
+const offers = (...providers: { port?: number; isReady?: boolean }[]) =>
+  new Map([
+    [
+      'web.default',
+      {
+        ports: [],
+        providers: providers.map(({ port, isReady = true }, at) => ({ id: `p${at}`, port, isReady })),
+      },
+    ],
+  ]);
+
+test('TLS to Routers follows the mode, the address and what the Router demands', () => {
+  const settings = (
+    mode: string,
+    address: { host: string; port: number } | { path: string },
+    isTlsForced = false,
+  ) => {
+    const { transport } = view('a');
+    const [target] = clientTargets(config({ SIDECAR_ROUTER_TLS: mode }), [
+      view('a', { transport: { ...transport, isTlsForced } }),
+    ]);
+    return target?.settings(address).tls !== undefined;
+  };
+  const remote = { host: '192.0.2.1', port: 7000 };
+  const local = { host: '127.0.0.1', port: 7000 };
+  const socket = { path: '/run/router.sock' };
+  assert.deepEqual(
+    [settings('on', remote), settings('on', local), settings('on', socket)],
+    [true, true, false],
+  );
+  assert.deepEqual(
+    [settings('auto', remote), settings('auto', local), settings('auto', socket)],
+    [true, false, false],
+  );
+  assert.deepEqual(
+    [settings('off', remote), settings('off', local), settings('off', socket)],
+    [false, false, false],
+  );
+  assert.deepEqual([settings('off', remote, true), settings('on', socket, true)], [true, true]);
+});
+
+test('a client says who it is, brings its token and keeps connections ready only for exports', () => {
+  const env = { SIDECAR_EXPORTED_SERVICES: 'web=80', EDGE_ROUTER_TOKEN: 't', SIDECAR_ROUTER_CA_FILE: '/ca' };
+  const address = { host: 'router.example.org', port: 7000 };
+  const exporter = clientTargets(config(env), [view('a')])[0]?.settings(address);
+  assert.equal(exporter?.token, 't');
+  assert.equal(exporter?.poolCount, 2);
+  assert.deepEqual(exporter?.metas, { pod: 'pod-1', namespace: 'default', node: 'pod-1' });
+  assert.deepEqual(exporter?.tls, { ca: 'PEM', servername: 'router.example.org' });
+  assert.equal(
+    clientTargets(config({ SIDECAR_MAPPED_SERVICES: 'web' }), [view('a')])[0]?.settings(address).poolCount,
+    0,
+  );
+});
+
+test('a listener has the ports of its mapping, else those of the providers, and its own settings', () => {
+  const definitions = mappingDefinitions(
+    config({ SIDECAR_MAPPED_SERVICES: 'web:80,db', SIDECAR_SECRET_KEY: 's' }, [
+      { name: 'db', secretKey: 'd', lbPolicy: 'random', parkTimeout: '1s' },
+    ]),
+    new Map([
+      ['web.default', '127.0.66.1'],
+      ['db.default', '127.0.66.2'],
+    ]),
+    (key) => (key === 'db.default' ? [3306] : [1]),
+  );
+  assert.deepEqual(definitions, [
+    {
+      key: 'web.default',
+      address: '127.0.66.1',
+      ports: [80],
+      policy: 'roundRobin',
+      secretKey: 's',
+      parkTimeoutMs: 5000,
+    },
+    {
+      key: 'db.default',
+      address: '127.0.66.2',
+      ports: [3306],
+      policy: 'random',
+      secretKey: 'd',
+      parkTimeoutMs: 1000,
+    },
+  ]);
+});
+
+test('a connection can go through Routers that are online and have a ready provider', () => {
+  const phases = { a: 'online', b: 'waiting', c: 'online', d: 'online', e: 'online' } as const;
+  const clientOf = (name: string) => {
+    const client = new FakeFrpClient({} as never);
+    client.phase = phases[name as keyof typeof phases];
+    return { name, client, address: { path: '' } };
+  };
+  const views = [
+    view('a', { services: offers({ port: 80 }) }),
+    view('b', { services: offers({ port: 80 }) }),
+    view('c', { services: offers({ port: 80, isReady: false }) }),
+    view('d', { services: offers({ port: 80 }), isStale: true }),
+    view('e'),
+  ];
+  const request = {
+    key: 'web.default',
+    port: 80,
+    isExact: false,
+    connections: new Map([['d', 2]]),
+    isBlind: false,
+  };
+  const summary = (isBlind: boolean) =>
+    routerChoices({ ...request, isBlind }, views, clientOf).map(({ name, tier, connections }) => [
+      name,
+      tier,
+      connections,
+    ]);
+  assert.deepEqual(summary(false), [
+    ['a', 0, 0],
+    ['d', 1, 2],
+  ]);
+  assert.deepEqual(summary(true), [
+    ['a', 0, 0],
+    ['c', 2, 0],
+    ['d', 1, 2],
+    ['e', 2, 0],
+  ]);
+});
+
+test('the port is part of the request only where it tells providers apart', () => {
+  const client = new FakeFrpClient({} as never);
+  client.phase = 'online';
+  const ask = (providers: { port: number }[], port: number, isExact: boolean) =>
+    routerChoices(
+      { key: 'web.default', port, isExact, connections: new Map(), isBlind: false },
+      [view('a', { services: offers(...providers) })],
+      (name) => ({ name, client, address: { path: '' } }),
+    )[0]?.proxyName;
+  assert.equal(ask([{ port: 8080 }], 80, false), 'web.default');
+  assert.equal(ask([{ port: 80 }, { port: 81 }], 80, false), 'web.default:80');
+  assert.equal(ask([{ port: 80 }, { port: 81 }], 9000, false), 'web.default');
+  assert.equal(ask([{ port: 80 }], 80, true), 'web.default:80');
+  assert.equal(ask([{ port: 80 }], 81, true), undefined);
+});
+
+test('a name is ready when something listens, and bare names answer when they are unambiguous', () => {
+  const { mapped } = config({ SIDECAR_MAPPED_SERVICES: 'web,db.prod.east,db.test' });
+  const addresses = new Map([
+    ['web.default', '127.0.66.1'],
+    ['db.prod', '127.0.66.2'],
+    ['db.test', '127.0.66.3'],
+  ]);
+  const entries = zoneEntries(mapped, addresses, (key) => ({
+    key,
+    address: '',
+    ports:
+      key === 'db.test'
+        ? [{ port: 1, state: 'failed', error: 'x' }]
+        : [{ port: 80, state: 'listening', error: undefined }],
+    connections: 0,
+    connectionsTotal: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+  }));
+  assert.deepEqual(
+    entries.map(({ name, isReady, aliases }) => [name, isReady, aliases]),
+    [
+      ['web', true, ['web']],
+      ['db', true, ['db.prod.svc.east', 'db.prod.east']],
+      ['db', false, []],
+    ],
+  );
+  assert.deepEqual(entries[0]?.ports, [{ port: 80, protocol: 'tcp' }]);
+});
