@@ -1,0 +1,174 @@
+/** The HTTP application: routes to handlers, and around them identity, audit, metrics and error translation. */
+import { Hono } from 'hono';
+import { methodNotAllowed, statusError, unknownResource } from '../api/status.ts';
+import { commit } from '../lib/build-info.ts';
+import { errorMessage } from '../lib/errors.ts';
+import type { ApiContext, ApiDeps, ApiEnv, Call } from './handlers/context.ts';
+import { startCall } from './handlers/context.ts';
+import { getCrd, listCrds, refuseCrdWrite } from './handlers/crds.ts';
+import { deleteCollection, deleteObject } from './handlers/delete.ts';
+import { getGroup, getGroups, getLegacyVersions, getResources, getVersion } from './handlers/discovery.ts';
+import { OpenApi } from './handlers/openapi.ts';
+import { readBoolean } from './handlers/parameters.ts';
+import { patchObject } from './handlers/patch.ts';
+import { getObject, listObjects } from './handlers/read.ts';
+import { errorResponse, toStatusError } from './handlers/respond.ts';
+import { reviewAccess, reviewRules, reviewSelf } from './handlers/reviews.ts';
+import { watchObjects } from './handlers/watch.ts';
+import { createObject, updateObject } from './handlers/write.ts';
+import { isObjectName } from './registry/metadata.ts';
+import type { Resource } from './registry/resources.ts';
+import type { Subresource } from './registry/strategy.ts';
+
+/** Verbs that change something, by method. */
+const WRITE_METHODS = new Set(['POST', 'PUT', 'PATCH', 'DELETE']);
+
+/** Creates the application. */
+export function createApp(deps: ApiDeps): Hono<ApiEnv> {
+  const app = new Hono<ApiEnv>({ strict: false }); // one trailing slash is tolerated
+  app.onError((err, c) => failure(err, c, deps));
+  app.notFound((c) => failure(unknownResource(), c, deps));
+
+  app.use(async (c, next) => {
+    const startedAt = deps.clock.now();
+    await next();
+    observe(c, deps, startedAt);
+  });
+  addHealth(app, deps);
+  app.get('/version', () => getVersion(commit));
+
+  app.use(async (c, next) => {
+    const problem = deps.notServing();
+    if (problem !== undefined) throw statusError('ServiceUnavailable', problem, { retryAfterSeconds: 1 });
+    const identity = deps.authenticate({
+      transport: c.env.transport,
+      authorization: c.req.header('authorization'),
+      incoming: c.env.incoming,
+    });
+    c.set('identity', identity);
+    await next();
+  });
+  addDiscovery(app, deps);
+  addReviews(app, deps);
+  addResources(app, deps);
+  return app;
+}
+
+function addHealth(app: Hono<ApiEnv>, deps: ApiDeps): void {
+  for (const path of ['/healthz', '/livez']) app.get(path, (c) => c.text('ok'));
+  app.get('/readyz', (c) => {
+    const problem = deps.notServing();
+    return problem === undefined ? c.text('ok') : c.text(`[-]serving not ready: ${problem}\n`, 503);
+  });
+}
+
+function addDiscovery(app: Hono<ApiEnv>, { resources }: ApiDeps): void {
+  const openApi = new OpenApi(resources.values());
+  app.get('/api', (c) => getLegacyVersions(c));
+  app.get('/apis', (c) => getGroups(c, resources));
+  app.get('/apis/:group', (c) => getGroup(resources, c.req.param('group')));
+  app.get('/apis/:group/:version', (c) =>
+    getResources(resources, c.req.param('group'), c.req.param('version')),
+  );
+  app.get('/openapi/v3', (c) => openApi.getIndex(c));
+  app.get('/openapi/v3/apis/:group/:version', (c) =>
+    openApi.getDocument(c, `${c.req.param('group')}/${c.req.param('version')}`),
+  );
+  app.get('/openapi/v2', (c) => openApi.getV2(c));
+}
+
+function addReviews(app: Hono<ApiEnv>, deps: ApiDeps): void {
+  app.post('/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', (c) => reviewAccess(c, deps));
+  app.post('/apis/authorization.k8s.io/v1/selfsubjectrulesreviews', (c) => reviewRules(c, deps));
+  for (const version of ['v1', 'v1beta1']) {
+    app.post(`/apis/authentication.k8s.io/${version}/selfsubjectreviews`, (c) => reviewSelf(c, version));
+  }
+  const crds = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
+  app.get(crds, (c) => listCrds(c, deps));
+  app.get(`${crds}/:name`, (c) => getCrd(c, deps, c.req.param('name')));
+  app.all(crds, refuseCrdWrite);
+  app.all(`${crds}/:name`, refuseCrdWrite);
+}
+
+function addResources(app: Hono<ApiEnv>, deps: ApiDeps): void {
+  const find = (c: ApiContext): Resource => {
+    const resource = deps.resources.get(c.req.param('resource') ?? '');
+    const { group, version } = c.req.param() as { group?: string; version?: string };
+    if (resource === undefined || resource.group !== group || resource.version !== version)
+      throw unknownResource();
+    return resource;
+  };
+  const collection = '/apis/:group/:version/:resource';
+  const call = (c: ApiContext, verb: string): Call => startCall(c, deps, find(c), { verb });
+  app.get(collection, (c) => {
+    // HEAD comes here too, and has no body to stream
+    const isWatch = c.req.method === 'GET' && readBoolean(c, 'watch') === true;
+    return isWatch ? watchObjects(call(c, 'watch')) : listObjects(call(c, 'list'));
+  });
+  app.post(collection, (c) => createObject(call(c, 'create')));
+  app.delete(collection, (c) => deleteCollection(call(c, 'deletecollection')));
+  app.all(collection, (c) => {
+    throw methodNotAllowed(find(c), c.req.method.toLowerCase());
+  });
+
+  const object = `${collection}/:name`;
+  const named = (c: ApiContext, verb: string, subresource?: Subresource): [Call, string] => {
+    const resource = find(c);
+    const name = c.req.param('name') ?? '';
+    return [startCall(c, deps, resource, { verb, name, subresource }), name];
+  };
+  app.get(object, (c) => getObject(...named(c, 'get')));
+  app.put(object, (c) => updateObject(...named(c, 'update'), undefined));
+  app.patch(object, (c) => patchObject(...named(c, 'patch'), undefined));
+  app.delete(object, (c) => deleteObject(...named(c, 'delete')));
+  app.all(object, (c) => {
+    throw methodNotAllowed(find(c), c.req.method === 'POST' ? 'create' : c.req.method.toLowerCase());
+  });
+
+  const status = `${object}/status`;
+  app.get(status, (c) => getObject(...named(c, 'get', 'status')));
+  app.put(status, (c) => updateObject(...named(c, 'update', 'status'), 'status'));
+  app.patch(status, (c) => patchObject(...named(c, 'patch', 'status'), 'status'));
+  app.all(status, (c) => {
+    throw methodNotAllowed(find(c), c.req.method === 'POST' ? 'create' : c.req.method.toLowerCase());
+  });
+}
+
+function failure(err: unknown, c: ApiContext, deps: ApiDeps): Response {
+  const error = toStatusError(err);
+  if (error.httpCode === 500) {
+    deps.log.error('request failed', {
+      method: c.req.method,
+      path: c.req.path,
+      error: err instanceof Error ? (err.stack ?? err.message) : errorMessage(err),
+    });
+  }
+  return errorResponse(error);
+}
+
+/** Counts a finished request, and records it when it was a write. */
+function observe(c: ApiContext, deps: ApiDeps, startedAt: number): void {
+  const { metrics, audit, clock } = deps;
+  const verb = c.get('verb') ?? 'other';
+  const resource = c.get('resource') ?? 'other';
+  const code = c.res.status;
+  metrics.requests.inc({ verb, resource, code: String(code) });
+  if (verb !== 'watch') metrics.duration.observe({ verb, resource }, (clock.now() - startedAt) / 1000);
+  if (audit === undefined || !WRITE_METHODS.has(c.req.method) || c.get('resource') === undefined) return;
+  const identity = c.get('identity');
+  const name = c.get('name');
+  const address = c.env.incoming?.socket.remoteAddress;
+  const userAgent = c.req.header('user-agent');
+  audit.write({
+    time: clock.wallNow().toISOString(),
+    user: identity.username,
+    groups: identity.groups,
+    verb,
+    resource,
+    ...(name !== undefined && isObjectName(name) ? { name } : {}),
+    ...(c.get('dryRun') === true ? { dryRun: true } : {}),
+    code,
+    ...(address === undefined ? {} : { sourceIP: address }),
+    ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
+  });
+}

@@ -1,0 +1,104 @@
+/** Reads request bodies: bounded, JSON or YAML, with repeated fields found. */
+import { StringDecoder } from 'node:string_decoder';
+import { badRequest, statusError } from '../../api/status.ts';
+import { errorMessage } from '../../lib/errors.ts';
+import { parseYaml } from '../../lib/yaml.ts';
+import type { ApiContext } from './context.ts';
+import { findDuplicateFields } from './json-duplicates.ts';
+
+/** The most bytes of a body, and of a stored object. */
+export const MAX_BODY_BYTES = 3 * 1024 * 1024;
+
+/** 413 with the limit. */
+export function tooLarge(): Error {
+  return statusError('RequestEntityTooLarge', `Request entity too large: limit is ${MAX_BODY_BYTES}`);
+}
+
+/** A decoded body. */
+export interface Body {
+  value: unknown;
+  /** Paths of members that stand twice in one object. */
+  duplicateFields: string[];
+}
+
+/** Reads the whole body; throws a 413 Status over the limit. What a refused body still sends is drained by the server. */
+export async function readBody(c: ApiContext): Promise<Buffer> {
+  const declared = Number(c.req.header('content-length') ?? 0);
+  if (declared > MAX_BODY_BYTES) throw tooLarge();
+  const source: AsyncIterable<Uint8Array> | null =
+    c.env.incoming ?? (c.req.raw.body as AsyncIterable<Uint8Array> | null);
+  if (source === null) return Buffer.alloc(0);
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  if (c.env.incoming !== undefined) return readIncoming(c.env.incoming);
+  for await (const chunk of source) {
+    bytes += chunk.length;
+    if (bytes > MAX_BODY_BYTES) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Listens instead of iterating: leaving an iteration early would destroy the socket before the answer is sent. */
+function readIncoming(incoming: NonNullable<ApiContext['env']['incoming']>): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    const onData = (chunk: Buffer): void => {
+      bytes += chunk.length;
+      if (bytes > MAX_BODY_BYTES) finish(() => reject(tooLarge()));
+      else chunks.push(chunk);
+    };
+    const onEnd = (): void => finish(() => resolve(Buffer.concat(chunks)));
+    const onGone = (): void => finish(() => reject(badRequest('the request body was cut short')));
+    const finish = (settle: () => void): void => {
+      incoming.off('data', onData).off('end', onEnd).off('error', onGone).off('aborted', onGone);
+      settle();
+    };
+    incoming.on('data', onData).on('end', onEnd).on('error', onGone).on('aborted', onGone);
+  });
+}
+
+/** The media type of a request's body without parameters; JSON when the header is absent. */
+export function contentType(c: ApiContext): string {
+  const header = c.req.header('content-type') ?? '';
+  const type = (header.split(';', 1)[0] ?? '').trim().toLowerCase();
+  return type === '' ? 'application/json' : type;
+}
+
+/** 415 that lists what is accepted. */
+export function unsupportedMediaType(accepted: readonly string[]): Error {
+  return statusError(
+    'UnsupportedMediaType',
+    `the body of the request was in an unknown format - accepted media types include: ${accepted.join(', ')}`,
+  );
+}
+
+/** Decodes JSON; throws a 400 Status. */
+export function decodeJson(bytes: Buffer): Body {
+  const text = new StringDecoder('utf8').end(bytes);
+  try {
+    return { value: JSON.parse(text) as unknown, duplicateFields: findDuplicateFields(text) };
+  } catch (err) {
+    throw badRequest(`the request body is not valid JSON: ${errorMessage(err)}`);
+  }
+}
+
+/** Decodes YAML (or JSON, which is YAML); throws a 400 Status, also for several documents or repeated keys. */
+export function decodeYaml(bytes: Buffer): Body {
+  try {
+    return { value: parseYaml(bytes.toString(), 'request body'), duplicateFields: [] };
+  } catch (err) {
+    throw badRequest(`error converting YAML to JSON: ${errorMessage(err)}`);
+  }
+}
+
+/** Reads and decodes an object body: JSON, or YAML when the header says so. */
+export async function readObjectBody(c: ApiContext): Promise<Body> {
+  const type = contentType(c);
+  if (type !== 'application/json' && type !== 'application/yaml') {
+    throw unsupportedMediaType(['application/json', 'application/yaml']);
+  }
+  const bytes = await readBody(c);
+  return type === 'application/yaml' ? decodeYaml(bytes) : decodeJson(bytes);
+}

@@ -1,0 +1,39 @@
+/** Finds repeated members of a JSON text, which JSON.parse drops silently. */
+
+/** Paths reported at most. */
+const MAX_FOUND = 20;
+
+/** The paths of repeated members (`spec.frps.bindPort`) of a text that JSON.parse has accepted. */
+export function findDuplicateFields(text: string): string[] {
+  const found: string[] = [];
+  // one frame a level: the members seen in an object, or the next index of an array
+  const stack: { keys?: Set<string>; index: number; path: string }[] = [];
+  const token = /"(?:[^"\\]|\\.)*"|[{}[\],]/gu;
+  let isKeyNext = false;
+  let pathOfValue = '';
+  for (let match = token.exec(text); match !== null && found.length < MAX_FOUND; match = token.exec(text)) {
+    const piece = match[0];
+    const top = stack.at(-1);
+    if (piece === '{') {
+      stack.push({ keys: new Set(), index: 0, path: pathOfValue });
+      isKeyNext = true;
+    } else if (piece === '[') {
+      stack.push({ index: 0, path: pathOfValue });
+      pathOfValue = `${pathOfValue}[0]`;
+      isKeyNext = false;
+    } else if (piece === '}' || piece === ']') {
+      stack.pop();
+      isKeyNext = false;
+    } else if (piece === ',') {
+      if (top?.keys !== undefined) isKeyNext = true;
+      else if (top !== undefined) pathOfValue = `${top.path}[${++top.index}]`;
+    } else if (isKeyNext && top?.keys !== undefined) {
+      const key = JSON.parse(piece) as string;
+      pathOfValue = top.path === '' ? key : `${top.path}.${key}`;
+      if (top.keys.has(key)) found.push(pathOfValue);
+      top.keys.add(key);
+      isKeyNext = false;
+    }
+  }
+  return found;
+}

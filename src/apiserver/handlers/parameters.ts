@@ -1,0 +1,111 @@
+/** Query parameters of writes and reads, checked as the Kubernetes options objects are. */
+import { parseFieldSelector, parseLabelSelector } from '../../api/selectors.ts';
+import type { Selectors } from '../../api/selectors.ts';
+import { badRequest, invalid, statusError } from '../../api/status.ts';
+import type { StatusCause } from '../../api/status.ts';
+import type { ApiContext } from './context.ts';
+
+/** How unknown and repeated fields are treated. */
+export type FieldValidation = 'Strict' | 'Warn' | 'Ignore';
+
+/** Options of create, update and patch. */
+export interface WriteOptions {
+  dryRun: boolean;
+  fieldValidation: FieldValidation;
+  /** Who writes: `fieldManager`, else the program in User-Agent. */
+  manager: string;
+}
+
+/** The 422 of a wrong options object. */
+export function invalidOptions(kind: string, causes: StatusCause[]): Error {
+  return invalid({ group: 'meta.k8s.io', kind }, '', causes);
+}
+
+function unsupported(field: string, value: string, supported: readonly string[]): StatusCause {
+  const list = supported.map((entry) => JSON.stringify(entry)).join(', ');
+  return {
+    reason: 'FieldValueNotSupported',
+    message: `Unsupported value: ${JSON.stringify(value)}: supported values: ${list}`,
+    field,
+  };
+}
+
+const MAX_MANAGER = 128;
+
+/** Reads the options of a write; `kind` names them in errors. Throws a 422 Status. */
+export function readWriteOptions(
+  c: ApiContext,
+  kind: 'CreateOptions' | 'UpdateOptions' | 'PatchOptions',
+): WriteOptions {
+  const causes: StatusCause[] = [];
+  const dryRun = readDryRun(c.req.queries('dryRun') ?? [], causes);
+  const validation = c.req.query('fieldValidation') ?? '';
+  if (validation !== '' && validation !== 'Strict' && validation !== 'Warn' && validation !== 'Ignore') {
+    causes.push(unsupported('fieldValidation', validation, ['Ignore', 'Strict', 'Warn']));
+  }
+  const fieldManager = c.req.query('fieldManager') ?? '';
+  if (fieldManager.length > MAX_MANAGER) {
+    causes.push({
+      reason: 'FieldValueTooLong',
+      message: `Too long: may not be more than ${MAX_MANAGER} bytes`,
+      field: 'fieldManager',
+    });
+  }
+  if (causes.length > 0) throw invalidOptions(kind, causes);
+  const program = (c.req.header('user-agent') ?? 'unknown').split('/', 1)[0] ?? 'unknown';
+  return {
+    dryRun,
+    fieldValidation: validation === 'Strict' || validation === 'Ignore' ? validation : 'Warn',
+    manager: fieldManager === '' ? program.slice(0, MAX_MANAGER) : fieldManager,
+  };
+}
+
+/** Whether `dryRun` is asked for; other values than All become causes. */
+export function readDryRun(values: readonly string[], causes: StatusCause[]): boolean {
+  const wrong = values.find((value) => value !== 'All' && value !== '');
+  if (wrong !== undefined) causes.push(unsupported('dryRun', wrong, ['All']));
+  return values.includes('All');
+}
+
+/** Reads a non-negative whole number; undefined when absent or empty. Throws a 400 Status. */
+export function readInteger(c: ApiContext, name: string): number | undefined {
+  const text = c.req.query(name);
+  if (text === undefined || text === '') return undefined;
+  if (!/^-?\d{1,15}$/u.test(text))
+    throw badRequest(`${name}: Invalid value: ${JSON.stringify(text)}: must be a number`);
+  return Number(text);
+}
+
+/** Reads `true`, `1` and the like; false when absent. Throws a 400 Status. */
+export function readBoolean(c: ApiContext, name: string): boolean | undefined {
+  const text = c.req.query(name);
+  if (text === undefined) return undefined;
+  if (text === 'false' || text === '0') return false;
+  return true; // any other value, empty too, as the reference reads it
+}
+
+/** Reads `labelSelector` and `fieldSelector`; throws a 400 Status. */
+export function readSelectors(c: ApiContext): Selectors {
+  return {
+    labels: parseLabelSelector(c.req.query('labelSelector') ?? ''),
+    fields: parseFieldSelector(c.req.query('fieldSelector') ?? ''),
+  };
+}
+
+/** Reads `resourceVersion`; undefined when absent or empty. Throws a 400 Status. */
+export function readRevision(c: ApiContext): number | undefined {
+  const text = c.req.query('resourceVersion');
+  if (text === undefined || text === '') return undefined;
+  if (!/^\d{1,15}$/u.test(text)) {
+    throw badRequest(`resourceVersion: Invalid value: ${JSON.stringify(text)}: must be a decimal number`);
+  }
+  return Number(text);
+}
+
+/** The 504 of a version that this server has not reached. */
+export function tooLargeRevision(wanted: number, current: number): Error {
+  return statusError('Timeout', `Timeout: Too large resource version: ${wanted}, current: ${current}`, {
+    causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
+    retryAfterSeconds: 1,
+  });
+}

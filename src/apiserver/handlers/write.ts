@@ -1,0 +1,204 @@
+/** create and update: decode, check, and let the store decide on the newest state. */
+import type { KubeObject } from '../../api/meta.ts';
+import {
+  alreadyExists,
+  badRequest,
+  conflict,
+  invalid,
+  notFound,
+  STALE,
+  statusError,
+} from '../../api/status.ts';
+import { decodeObject, isFinished, prepareCreate, prepareUpdate } from '../registry/strategy.ts';
+import type { Decoded, Subresource } from '../registry/strategy.ts';
+import type { Mutation, StoredObject } from '../store/store.ts';
+import { MAX_BODY_BYTES, readObjectBody, tooLarge } from './body.ts';
+import type { Call } from './context.ts';
+import { negotiate } from './negotiation.ts';
+import { readWriteOptions } from './parameters.ts';
+import type { WriteOptions } from './parameters.ts';
+import { objectResponse } from './respond.ts';
+
+/** Letters that cannot spell words (the reference's set), and how many of them end a generated name. */
+const NAME_LETTERS = 'bcdfghjklmnpqrstvwxz2456789';
+const NAME_LETTER_COUNT = 5;
+const MAX_PREFIX = 58;
+const MAX_NAME_TRIES = 8;
+
+/** The forms that answers to writes can take. */
+export const WRITE_FORMS = ['json', 'table', 'partial', 'yaml'] as const;
+
+/** What is wrong with fields that the schema does not have or that stand twice. */
+export function fieldProblems(decoded: Decoded, duplicateFields: readonly string[]): string[] {
+  return [
+    ...duplicateFields.map((path) => `duplicate field ${JSON.stringify(path)}`),
+    ...decoded.unknownFields.map((path) => `unknown field ${JSON.stringify(path)}`),
+  ];
+}
+
+function checkFields(call: Call, options: WriteOptions, problems: string[]): void {
+  const { kind, version } = call.resource;
+  if (problems.length === 0 || options.fieldValidation === 'Ignore') return;
+  if (options.fieldValidation === 'Strict') {
+    throw badRequest(
+      `${kind} in version ${JSON.stringify(version)} cannot be handled as a ${kind}: strict decoding error: ${problems.join(', ')}`,
+    );
+  }
+  call.warnings.push(...problems);
+}
+
+/** The state a write ends in: stored, or only computed when it is a dry run. */
+export interface Written {
+  source: StoredObject | KubeObject;
+  isCreated: boolean;
+}
+
+/**
+ * Writes what `next` makes of the newest state; `next` may return the current object itself for "no change".
+ * A state that is being deleted and has no finalizers left is removed.
+ */
+export async function writeObject(
+  call: Call,
+  name: string,
+  dryRun: boolean,
+  next: (current: KubeObject | undefined) => KubeObject,
+): Promise<Written> {
+  let computed: KubeObject | undefined;
+  let isCreated = false;
+  const result = await call.deps.store.write(call.resource.plural, name, (stored): Mutation => {
+    const current = stored?.object;
+    const object = next(current);
+    call.guard(current, object);
+    isCreated = current === undefined;
+    if (dryRun) computed = object;
+    if (dryRun || object === current) return { action: 'keep' };
+    if (JSON.stringify(object).length > MAX_BODY_BYTES) throw tooLarge();
+    return isFinished(object) ? { action: 'delete', object } : { action: 'put', object };
+  });
+  const source = computed ?? result.stored;
+  if (source === undefined) throw new Error(`write of ${name} left no state`);
+  return { source, isCreated };
+}
+
+/** POST of a collection. */
+export async function createObject(call: Call): Promise<Response> {
+  const { c, deps, resource } = call;
+  const form = negotiate(c.req.header('accept'), WRITE_FORMS);
+  const options = readWriteOptions(c, 'CreateOptions');
+  c.set('dryRun', options.dryRun);
+  const body = await readObjectBody(c);
+  const decoded = decodeObject(resource, body.value);
+  checkFields(call, options, fieldProblems(decoded, body.duplicateFields));
+  const { metadata } = decoded.object;
+  if ((metadata.resourceVersion ?? '') !== '')
+    throw badRequest('resourceVersion should not be set on objects to be created');
+  const { generateName } = metadata;
+  const isGenerated = (metadata.name ?? '') === '' && generateName !== undefined && generateName !== '';
+  for (let attempt = 1; ; attempt++) {
+    if (isGenerated) metadata.name = generateName.slice(0, MAX_PREFIX) + randomLetters(deps.random);
+    const object = prepareCreate(resource, decoded.object, deps.clock.wallNow());
+    const name = object.metadata.name ?? '';
+    c.set('name', name);
+    try {
+      const { source } = await writeObject(call, name, options.dryRun, (current) => {
+        if (current !== undefined) throw alreadyExists(resource, name);
+        return object;
+      });
+      return objectResponse(call, form, 201, source);
+    } catch (err) {
+      const isTaken = isGenerated && (err as { reason?: string }).reason === 'AlreadyExists';
+      if (!isTaken || attempt >= MAX_NAME_TRIES) throw err;
+    }
+  }
+}
+
+function randomLetters(random: () => number): string {
+  return Array.from(
+    { length: NAME_LETTER_COUNT },
+    () => NAME_LETTERS[Math.floor(random() * NAME_LETTERS.length)],
+  ).join('');
+}
+
+/** PUT of an object or its status. */
+export async function updateObject(call: Call, name: string, subresource: Subresource): Promise<Response> {
+  const { c, resource } = call;
+  const form = negotiate(c.req.header('accept'), WRITE_FORMS);
+  const options = readWriteOptions(c, 'UpdateOptions');
+  c.set('dryRun', options.dryRun);
+  const body = await readObjectBody(c);
+  const decoded = decodeObject(resource, body.value);
+  checkFields(call, options, fieldProblems(decoded, body.duplicateFields));
+  const { metadata } = decoded.object;
+  if ((metadata.name ?? '') === '')
+    throw badRequest('the name of the object must be set: metadata.name is empty');
+  if (metadata.name !== name) {
+    throw badRequest(
+      `the name of the object (${metadata.name}) does not match the name on the URL (${name})`,
+    );
+  }
+  const { source } = await writeObject(call, name, options.dryRun, (current) => {
+    if (current === undefined) throw notFound(resource, name);
+    checkIdentity(call, current, decoded.object);
+    const wanted = metadata.resourceVersion ?? '';
+    if (wanted === '' || wanted === '0') {
+      throw invalid(resource, name, [
+        {
+          reason: 'FieldValueInvalid',
+          message: 'Invalid value: 0: must be specified for an update',
+          field: 'metadata.resourceVersion',
+        },
+      ]);
+    }
+    if (wanted !== current.metadata.resourceVersion) throw conflict(resource, name, STALE);
+    return prepareUpdate(resource, current, decoded.object, subresource);
+  });
+  return objectResponse(call, form, 200, source);
+}
+
+/** A uid in the request that is not the stored one means another object of the same name. */
+function checkIdentity(call: Call, current: KubeObject, incoming: KubeObject): void {
+  const { uid } = incoming.metadata;
+  if (uid === undefined || uid === '' || uid === current.metadata.uid) return;
+  throw conflict(
+    call.resource,
+    current.metadata.name ?? '',
+    `StorageError: invalid object, Code: 4, Precondition failed: UID in precondition: ${uid}, UID in object meta: ${current.metadata.uid ?? ''}`,
+  );
+}
+
+/** The 422 that stands for strict decoding errors in patches. */
+export function strictPatchError(
+  call: Call,
+  name: string,
+  patch: unknown,
+  problems: readonly string[],
+): Error {
+  const shown = JSON.stringify(JSON.stringify(patch) ?? '').slice(0, 400);
+  return invalid(call.resource, name, [
+    {
+      reason: 'FieldValueInvalid',
+      message: `Invalid value: ${shown}: strict decoding error: ${problems.join(', ')}`,
+      field: 'patch',
+    },
+  ]);
+}
+
+/** The 422 of a patch that may not touch a field. */
+export function immutable(call: Call, name: string, field: string, value: unknown): Error {
+  return invalid(call.resource, name, [
+    {
+      reason: 'FieldValueInvalid',
+      message: `Invalid value: ${JSON.stringify(value)}: field is immutable`,
+      field,
+    },
+  ]);
+}
+
+/** The 409 of preconditions of a delete. */
+export function preconditionFailed(call: Call, name: string, what: string): Error {
+  return statusError('Conflict', conflict(call.resource, name, what).message, {
+    name,
+    group: call.resource.group,
+    kind: call.resource.plural,
+  });
+}

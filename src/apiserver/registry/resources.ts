@@ -1,0 +1,78 @@
+/** The served kinds, made from the CRDs: names, schemas, validators and columns. One table for every handler. */
+import type { CustomResourceDefinition, JsonSchema, PrinterColumn } from '../../api/crd.ts';
+import { crds } from '../../api/gen/crds.ts';
+import { compileJsonPath } from '../../api/json-path.ts';
+import type { JsonPath } from '../../api/json-path.ts';
+import { createValidator } from '../../api/validate.ts';
+import type { Validator } from '../../api/validate.ts';
+
+/** A column of a Table with its compiled path. */
+export interface Column extends PrinterColumn {
+  path: JsonPath;
+}
+
+/** One served resource. */
+export interface Resource {
+  crd: CustomResourceDefinition;
+  group: string;
+  version: string;
+  /** `group/version`. */
+  apiVersion: string;
+  plural: string;
+  singular: string;
+  kind: string;
+  listKind: string;
+  shortNames: readonly string[];
+  categories: readonly string[];
+  schema: JsonSchema;
+  /** Checks everything but status. */
+  validateMain: Validator;
+  /** Checks status alone. */
+  validateStatus: Validator;
+  columns: readonly Column[];
+}
+
+function createResource(crd: CustomResourceDefinition): Resource {
+  const { group, names, versions } = crd.spec;
+  const version = versions.find((entry) => entry.storage);
+  if (version === undefined) throw new Error(`${crd.metadata.name}: no storage version`);
+  const schema = version.schema.openAPIV3Schema;
+  const { status, ...main } = schema.properties ?? {};
+  return {
+    crd,
+    group,
+    version: version.name,
+    apiVersion: `${group}/${version.name}`,
+    plural: names.plural,
+    singular: names.singular,
+    kind: names.kind,
+    listKind: names.listKind,
+    shortNames: names.shortNames ?? [],
+    categories: names.categories ?? [],
+    schema,
+    validateMain: createValidator({ ...schema, properties: main }),
+    validateStatus: createValidator({ type: 'object', properties: status === undefined ? {} : { status } }),
+    columns: (version.additionalPrinterColumns ?? []).map((column) => ({
+      ...column,
+      path: compileJsonPath(column.jsonPath),
+    })),
+  };
+}
+
+/** The served resources by plural name. */
+export const resources: ReadonlyMap<string, Resource> = new Map(
+  crds.map((crd) => [crd.spec.names.plural, createResource(crd)]),
+);
+
+/** The verbs of a resource and of its status, as discovery lists them. */
+export const RESOURCE_VERBS = [
+  'delete',
+  'deletecollection',
+  'get',
+  'list',
+  'patch',
+  'create',
+  'update',
+  'watch',
+] as const;
+export const STATUS_VERBS = ['get', 'patch', 'update'] as const;

@@ -1,0 +1,67 @@
+/** Checkpoints: whole SQLite images, named by revision and checksum, written so that a crash leaves the old or the new. */
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { damaged, writeFailed } from './errors.ts';
+import type { FileLayer } from './files.ts';
+import { journalStart } from './journal.ts';
+
+const FILE_NAME = /^checkpoint-(\d{16})-([0-9a-f]{16})\.db$/u;
+
+/** A checkpoint on the disk. */
+export interface Checkpoint {
+  revision: number;
+  path: string;
+  image: Buffer;
+}
+
+function checksum(image: Uint8Array): string {
+  return createHash('sha256').update(image).digest('hex').slice(0, 16);
+}
+
+/** Loads the newest checkpoint; undefined when there is none. Throws EDGE_ERR_STORE_DAMAGED when it is not sound. */
+export async function loadCheckpoint(files: FileLayer, dir: string): Promise<Checkpoint | undefined> {
+  const names = (await files.list(dir)).filter((name) => FILE_NAME.test(name)).sort();
+  const newest = names.at(-1);
+  const match = newest === undefined ? null : FILE_NAME.exec(newest);
+  if (newest === undefined || match === null) return undefined;
+  const path = join(dir, newest);
+  const image = await files.read(path);
+  if (checksum(image) !== match[2]) {
+    throw damaged(
+      path,
+      'damaged checkpoint (its checksum does not fit its content)',
+      `restore the file from a backup, or move ${dir} away to start empty`,
+    );
+  }
+  return { revision: Number(match[1]), path, image };
+}
+
+/** Writes a checkpoint and then removes what it makes unnecessary. Rejects with EDGE_ERR_STORE_WRITE; nothing is lost then. */
+export async function saveCheckpoint(
+  files: FileLayer,
+  dir: string,
+  revision: number,
+  image: Uint8Array,
+): Promise<void> {
+  const name = `checkpoint-${String(revision).padStart(16, '0')}-${checksum(image)}.db`;
+  try {
+    await files.replace(join(dir, name), image);
+    await removeObsolete(files, dir, name, revision);
+  } catch (err) {
+    throw writeFailed(join(dir, name), err);
+  }
+}
+
+/** Removes older checkpoints, journals wholly inside the kept one, and temporary files of a crash. */
+async function removeObsolete(files: FileLayer, dir: string, kept: string, revision: number): Promise<void> {
+  const names = await files.list(dir);
+  const starts = names.map(journalStart).filter((start) => start !== undefined);
+  const newest = Math.max(...starts);
+  for (const name of names) {
+    const start = journalStart(name);
+    const isOldJournal = start !== undefined && start <= revision && start !== newest;
+    const isOldCheckpoint = FILE_NAME.test(name) && name !== kept;
+    const isTemporary = /^\.checkpoint-.*\.tmp$/u.test(name);
+    if (isOldJournal || isOldCheckpoint || isTemporary) await files.remove(join(dir, name));
+  }
+}

@@ -1,0 +1,40 @@
+/** The store's own failures; the handlers translate them to Status at their border. */
+import { EdgeError, errorCode, errorMessage } from '../../lib/errors.ts';
+
+/** A stored file cannot be trusted; nothing was changed. */
+export function damaged(path: string, what: string, hint: string): EdgeError {
+  return new EdgeError('EDGE_ERR_STORE_DAMAGED', `${path}: ${what}`, { hint });
+}
+
+/** A write did not reach the disk and was undone. */
+export function writeFailed(path: string, cause: unknown): EdgeError {
+  const reason = errorMessage(cause).replace(`${path}: `, '');
+  return new EdgeError('EDGE_ERR_STORE_WRITE', `write ${path}: ${reason}`, { cause, retryable: true });
+}
+
+/** Whether a failed write failed for want of space. */
+export function isOutOfSpace(err: unknown): boolean {
+  const code = errorCode(err instanceof Error && err.cause !== undefined ? err.cause : err);
+  return code === 'ENOSPC' || code === 'EDQUOT';
+}
+
+/** The wanted point in history is no longer kept. */
+export class CompactedError extends EdgeError {
+  override readonly name = 'CompactedError';
+
+  constructor(since: number, floor: number) {
+    super('EDGE_ERR_STORE_COMPACTED', `too old resource version: ${since} (${floor})`);
+  }
+}
+
+/** Too many writes wait for the disk. */
+export function overloaded(limit: number): EdgeError {
+  return new EdgeError('EDGE_ERR_STORE_OVERLOADED', `${limit} writes are waiting for the disk`, {
+    retryable: true,
+  });
+}
+
+/** The store no longer takes writes. */
+export function closed(): EdgeError {
+  return new EdgeError('EDGE_ERR_STORE_CLOSED', 'the store is closed', { retryable: true });
+}
