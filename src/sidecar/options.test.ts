@@ -171,16 +171,19 @@ test('a configuration file sets everything in camelCase, also for single service
 
 test('mistakes are usage errors that name their source', () => {
   const wrong: [Sources, RegExp][] = [
-    [{ env: { SIDECAR_MAPPED_SERVICES: 'a b' } }, /mapped services: "a b"/u],
-    [{ env: { SIDECAR_EXPORTED_SERVICES: 'web' } }, /exported services: "web"/u],
+    [{ env: { SIDECAR_MAPPED_SERVICES: 'a b' } }, /--mapped-services \(SIDECAR_MAPPED_SERVICES\): "a b"/u],
+    [
+      { env: { SIDECAR_EXPORTED_SERVICES: 'web' } },
+      /--exported-services \(SIDECAR_EXPORTED_SERVICES\): "web"/u,
+    ],
     [{ env: { SIDECAR_MAPPED_SERVICES: 'ntp/udp' } }, /UDP/u],
-    [{ env: { SIDECAR_IP_RANGE: 'x' } }, /--ip-range: "x"/u],
-    [{ env: { SIDECAR_DNS_ADDR: 'nowhere' } }, /--dns-addr: "nowhere"/u],
-    [{ env: { SIDECAR_DNS_UPSTREAM: 'dns.example.org' } }, /--dns-upstream: "dns.example.org"/u],
+    [{ env: { SIDECAR_IP_RANGE: 'x' } }, /--ip-range .*: "x"/u],
+    [{ env: { SIDECAR_DNS_ADDR: 'nowhere' } }, /--dns-addr .*: "nowhere"/u],
+    [{ env: { SIDECAR_DNS_UPSTREAM: 'dns.example.org' } }, /--dns-upstream .*: "dns.example.org"/u],
     [{ env: { SIDECAR_ADMIN_ADDR: '127.0.0.1' } }, /--admin-addr/u],
     [{ env: { SIDECAR_NAMESPACE: 'A' } }, /namespace "A"/u],
     [{ env: { SIDECAR_CLUSTER_DOMAIN: 'a..b' } }, /--cluster-domain/u],
-    [{ env: { SIDECAR_IMPORTS_FILE: '/missing' } }, /--imports-file: cannot read/u],
+    [{ env: { SIDECAR_IMPORTS_FILE: '/missing' } }, /--imports-file .*: cannot read/u],
     [{ env: { SIDECAR_ROUTER_TLS: 'maybe' } }, /SIDECAR_ROUTER_TLS/u],
     [{ file: { mappedService: 'x' } }, /unknown setting "mappedService"; did you mean "mappedServices"/u],
     [{ file: { services: {} } }, /services: wanted a list/u],

@@ -214,50 +214,55 @@ export function buildConfig(
   settings: OptionValues<typeof sidecarOptions>,
   sources: ConfigSources,
 ): SidecarConfig {
-  const namespace = checkLabel(settings.namespace, 'namespace', '--namespace');
+  const namespace = checkLabel(settings.namespace, 'namespace', '--namespace (SIDECAR_NAMESPACE)');
   const read = (path: string | undefined, what: string): string | undefined =>
     path === undefined ? undefined : sources.readFile(path, what);
   const { importsFile, exportsFile, routerTokenFile, secretKeyFile, routerCaFile } = settings;
-  const imports = read(importsFile, '--imports-file');
-  const exports = read(exportsFile, '--exports-file');
-  const token = read(routerTokenFile, '--router-token-file');
-  const dns = parseSwitchable(settings.dnsAddr, '--dns-addr');
+  const imports = read(importsFile, '--imports-file (SIDECAR_IMPORTS_FILE)');
+  const exports = read(exportsFile, '--exports-file (SIDECAR_EXPORTS_FILE)');
+  const token = read(routerTokenFile, '--router-token-file (EDGE_ROUTER_TOKEN_FILE)');
+  const dns = parseSwitchable(settings.dnsAddr, '--dns-addr (SIDECAR_DNS_ADDR)');
   const isUpstreamGiven = settings.dnsUpstream.length > 0;
   const policy = settings.lbPolicy as LbPolicy | undefined; // checked by the option
   return {
     mapped: mergeMapped([
-      ...settings.mappedServices.map((text) => parseMapped(text, 'mapped services', namespace)),
+      ...settings.mappedServices.map((text) =>
+        parseMapped(text, '--mapped-services (SIDECAR_MAPPED_SERVICES)', namespace),
+      ),
       ...(imports === undefined ? [] : parseImportsFile(imports, importsFile ?? '', namespace)),
     ]),
     exported: mergeExported([
-      ...settings.exportedServices.map((text) => parseExported(text, 'exported services', namespace)),
+      ...settings.exportedServices.map((text) =>
+        parseExported(text, '--exported-services (SIDECAR_EXPORTED_SERVICES)', namespace),
+      ),
       ...(exports === undefined ? [] : parseExportsFile(exports, exportsFile ?? '', namespace)),
     ]),
-    range: parseRange(settings.ipRange, '--ip-range'),
+    range: parseRange(settings.ipRange, '--ip-range (SIDECAR_IP_RANGE)'),
     dns,
     dnsUpstreams: isUpstreamGiven
-      ? settings.dnsUpstream.map((text) => parseUpstream(text, '--dns-upstream'))
+      ? settings.dnsUpstream.map((text) => parseUpstream(text, '--dns-upstream (SIDECAR_DNS_UPSTREAM)'))
       : parseResolvConf(sources.resolvConf() ?? '', dns === undefined ? [] : [dns]).nameservers,
     clusterDomain: settings.clusterDomain
       .toLowerCase()
       .replace(/\.$/u, '')
       .split('.')
-      .map((label) => checkLabel(label, 'label', '--cluster-domain'))
+      .map((label) => checkLabel(label, 'label', '--cluster-domain (SIDECAR_CLUSTER_DOMAIN)'))
       .join('.'),
     namespace,
     pod: settings.podName ?? sources.hostname,
-    node: settings.node ?? sources.hostname,
+    node: (settings.node ?? sources.hostname).toLowerCase(),
     routers: settings.routers,
     policy: policy ?? (settings.routers.length > 0 ? 'inOrder' : 'roundRobin'),
-    secretKey: settings.secretKey ?? read(secretKeyFile, '--secret-key-file')?.trim() ?? '',
+    secretKey:
+      settings.secretKey ?? read(secretKeyFile, '--secret-key-file (SIDECAR_SECRET_KEY_FILE)')?.trim() ?? '',
     overrides: parseOverrides(sources, namespace),
     tokens:
       settings.routerToken === undefined && token !== undefined
         ? parseTokenFile(token, routerTokenFile ?? '')
         : { common: settings.routerToken ?? '', byRouter: new Map() },
-    tls: { mode: settings.routerTls, ca: read(routerCaFile, '--router-ca-file') },
+    tls: { mode: settings.routerTls, ca: read(routerCaFile, '--router-ca-file (SIDECAR_ROUTER_CA_FILE)') },
     cacheDir: settings.cacheDir ?? join(sources.dataDir, 'sidecar'),
-    admin: parseSwitchable(settings.adminAddr, '--admin-addr'),
+    admin: parseSwitchable(settings.adminAddr, '--admin-addr (SIDECAR_ADMIN_ADDR)'),
     parkTimeoutMs: settings.parkTimeout,
     maxParked: settings.maxParked,
     files: [
