@@ -1,0 +1,98 @@
+/** `edge ctl completion`: scripts that let shells complete verbs, types, names and flags. */
+import { UsageError } from '../../lib/errors.ts';
+import { createVerb } from './verb.ts';
+
+const VERBS = 'get describe apply delete patch wait status completion version';
+const TYPES = 'routers nodemaintenances all';
+const FLAGS =
+  '--output --selector --field-selector --watch --filename --kubeconfig --context --server --data-dir --request-timeout --help';
+
+const BASH = `# bash completion of "edge ctl": source <(edge ctl completion bash)
+_edge_ctl() {
+  local cur="\${COMP_WORDS[COMP_CWORD]}" words=() word
+  for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do [[ $word == -* ]] || words+=("$word"); done
+  if [[ \${words[0]} != ctl ]]; then
+    COMPREPLY=($(compgen -W "apiserver router syncer sidecar ctl" -- "$cur"))
+    return
+  fi
+  if [[ $cur == -* ]]; then
+    COMPREPLY=($(compgen -W "${FLAGS}" -- "$cur"))
+  elif (( \${#words[@]} == 1 )); then
+    COMPREPLY=($(compgen -W "${VERBS}" -- "$cur"))
+  elif [[ \${words[1]} == completion ]]; then
+    COMPREPLY=($(compgen -W "bash zsh fish" -- "$cur"))
+  elif [[ \${words[1]} =~ ^(get|describe|delete|patch|wait)$ ]]; then
+    if (( \${#words[@]} == 2 )); then
+      COMPREPLY=($(compgen -W "${TYPES}" -- "$cur"))
+    else
+      COMPREPLY=($(compgen -W "$(edge ctl get "\${words[2]}" -o name --request-timeout=2s 2>/dev/null | sed 's|.*/||')" -- "$cur"))
+    fi
+  else
+    COMPREPLY=($(compgen -f -- "$cur"))
+  fi
+}
+complete -F _edge_ctl edge
+`;
+
+const ZSH = `#compdef edge
+# zsh completion of "edge ctl": source <(edge ctl completion zsh)
+_edge_ctl() {
+  local -a plain
+  plain=(\${\${words[2,CURRENT-1]}:#-*})
+  if [[ \${plain[1]} != ctl ]]; then
+    compadd apiserver router syncer sidecar ctl
+  elif [[ $PREFIX == -* ]]; then
+    compadd -- ${FLAGS}
+  elif (( \${#plain} == 1 )); then
+    compadd ${VERBS}
+  elif [[ \${plain[2]} == completion ]]; then
+    compadd bash zsh fish
+  elif [[ \${plain[2]} == (get|describe|delete|patch|wait) ]]; then
+    if (( \${#plain} == 2 )); then
+      compadd ${TYPES}
+    else
+      compadd $(edge ctl get "\${plain[3]}" -o name --request-timeout=2s 2>/dev/null | sed 's|.*/||')
+    fi
+  else
+    _files
+  fi
+}
+compdef _edge_ctl edge
+`;
+
+const FISH = `# fish completion of "edge ctl": edge ctl completion fish | source
+function __edge_ctl_words
+  commandline -opc | string match -v -- '-*'
+end
+function __edge_ctl_at -a count
+  set -l words (__edge_ctl_words)
+  test (count $words) -eq $count; and test "$words[2]" = ctl
+end
+function __edge_ctl_names
+  set -l words (__edge_ctl_words)
+  test (count $words) -ge 4; and contains -- $words[3] get describe delete patch wait
+  and edge ctl get $words[4] -o name --request-timeout=2s 2>/dev/null | string replace -r '.*/' ''
+end
+complete -c edge -f -n 'test (count (__edge_ctl_words)) -eq 1' -a 'apiserver router syncer sidecar ctl'
+complete -c edge -f -n '__edge_ctl_at 2' -a '${VERBS}'
+complete -c edge -f -n '__edge_ctl_at 3; and contains -- (__edge_ctl_words)[3] get describe delete patch wait' -a '${TYPES}'
+complete -c edge -f -n '__edge_ctl_at 3; and test (__edge_ctl_words)[3] = completion' -a 'bash zsh fish'
+complete -c edge -f -a '(__edge_ctl_names)'
+`;
+
+const SCRIPTS: Readonly<Record<string, string>> = { bash: BASH, zsh: ZSH, fish: FISH };
+
+/** Runs the verb. */
+export function run(argv: readonly string[]): Promise<void> {
+  const command = createVerb(
+    'completion (bash | zsh | fish)',
+    'Print the completion script of a shell.',
+  ).argument('<SHELL>');
+  command.parse([...argv], { from: 'user' });
+  const shell = command.args[0] ?? '';
+  const script = Object.hasOwn(SCRIPTS, shell) ? SCRIPTS[shell] : undefined;
+  if (script === undefined)
+    return Promise.reject(new UsageError(`unsupported shell type "${shell}"`, { hint: 'bash, zsh or fish' }));
+  process.stdout.write(script);
+  return Promise.resolve();
+}

@@ -1,0 +1,48 @@
+/** Failures as kubectl prints them: scripts look for these lines. */
+import { ApiError } from '../../apiclient/errors.ts';
+import { EdgeError, errorMessage } from '../../lib/errors.ts';
+
+/** The lines for stderr, without a final line feed. `context` says what was done, as in `error when creating "f.yaml"`. */
+export function failureText(err: unknown, context?: string): string {
+  if (!(err instanceof ApiError)) {
+    const hint = err instanceof EdgeError && err.hint !== undefined ? `\nhint: ${err.hint}` : '';
+    return `error: ${context === undefined ? '' : `${context}: `}${errorMessage(err)}${hint}`;
+  }
+  const { reason, message, status, hint } = err;
+  const causes = status.details?.causes ?? [];
+  if (reason === 'Unauthorized')
+    return `error: You must be logged in to the server (${message})\nhint: ${hint ?? ''}`;
+  if (reason === 'Invalid' && causes.length > 0 && status.details?.kind !== undefined) {
+    return invalidText(status.details.kind, status.details.name ?? '', causes);
+  }
+  if (causes.some((cause) => cause.reason === 'FieldManagerConflict'))
+    return `error: ${message}\n${CONFLICT_HELP}`;
+  const where = context === undefined ? '' : `${context}: `;
+  return `Error from server${reason === '' ? '' : ` (${reason})`}: ${where}${message}`;
+}
+
+function invalidText(
+  kind: string,
+  name: string,
+  causes: readonly { field?: string; message?: string }[],
+): string {
+  const lines = [
+    ...new Set(
+      causes.map(({ field = '', message = '' }) => (field === '' ? message : `${field}: ${message}`)),
+    ),
+  ];
+  const text = lines.length === 1 ? (lines[0] ?? '') : `\n* ${lines.join('\n* ')}`;
+  return `The ${kind} "${name}" is invalid: ${text}`;
+}
+
+const CONFLICT_HELP = `Please review the fields above--they currently have other managers. Here
+are the ways you can resolve this warning:
+* If you intend to manage all of these fields, please re-run the apply
+  command with the \`--force-conflicts\` flag.
+* If you do not intend to manage all of the fields, please edit your
+  manifest to remove references to the fields that should keep their
+  current managers.
+* You may co-own fields by updating your manifest to match the existing
+  value; in this case, you'll become the manager if the other manager(s)
+  stop managing the field (remove it from their configuration).
+See https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts`;

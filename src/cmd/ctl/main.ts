@@ -1,0 +1,74 @@
+/** `edge ctl`: picks the verb and loads only that one; failures look and end as kubectl's do. */
+import { CommanderError } from 'commander';
+import { errorCode, UsageError } from '../../lib/errors.ts';
+import { suggestion } from '../../lib/options.ts';
+import { EXIT_FAILURE, EXIT_OK, ExitStatus } from '../exit.ts';
+import { failureText } from './failure.ts';
+import { VALUE_FLAGS } from './verb.ts';
+
+interface Verb {
+  description: string;
+  load: () => Promise<{ run: (argv: readonly string[]) => Promise<void> }>;
+}
+
+const VERBS: Readonly<Record<string, Verb>> = {
+  get: { description: 'print objects', load: () => import('./get.ts') },
+  describe: { description: 'print all there is to know about objects', load: () => import('./describe.ts') },
+  apply: { description: 'create or change objects as files say', load: () => import('./apply.ts') },
+  delete: { description: 'delete objects', load: () => import('./delete.ts') },
+  patch: { description: 'change fields of an object', load: () => import('./patch.ts') },
+  wait: { description: 'wait for a condition of objects', load: () => import('./wait.ts') },
+  status: { description: 'show the whole node at a glance', load: () => import('./status.ts') },
+  completion: {
+    description: 'print the completion script of a shell',
+    load: () => import('./completion.ts'),
+  },
+  version: { description: 'print the versions of program and server', load: () => import('./version.ts') },
+};
+
+function help(programName: string): string {
+  const width = Math.max(...Object.keys(VERBS).map((name) => name.length));
+  const verbs = Object.entries(VERBS).map(
+    ([name, { description }]) => `  ${name.padEnd(width)}  ${description}\n`,
+  );
+  return `Usage: ${programName} VERB [ARGUMENTS] [flags]\n\nInspect and operate nodes, Routers and services.\n\nVerbs:\n${verbs.join('')}\nRun "${programName} VERB --help" for the flags of a verb.\n`;
+}
+
+/** Takes the verb out of the arguments; global flags may stand before it. */
+function splitVerb(argv: readonly string[]): { name: string | undefined; rest: string[] } {
+  for (let at = 0; at < argv.length; at++) {
+    const arg = argv[at] ?? '';
+    if (!arg.startsWith('-')) return { name: arg, rest: [...argv.slice(0, at), ...argv.slice(at + 1)] };
+    if (VALUE_FLAGS.has(arg) || arg === '-n' || arg === '--namespace') at++;
+  }
+  return { name: undefined, rest: [...argv] };
+}
+
+/** Runs the verb; every failure is printed here and becomes exit status 1, as with kubectl. */
+export async function run(argv: readonly string[], programName: string): Promise<void> {
+  // a reader that has seen enough (`| head`) ends the output, not the program
+  process.stdout.on('error', (err) => process.exit(errorCode(err) === 'EPIPE' ? EXIT_OK : EXIT_FAILURE));
+  const { name, rest } = splitVerb(argv);
+  if (name === undefined || name === 'help') {
+    process.stdout.write(help(programName));
+    return;
+  }
+  try {
+    const verb = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
+    if (verb === undefined) {
+      throw new UsageError(
+        `unknown command "${name}" for "${programName}"${suggestion(name, Object.keys(VERBS))}`,
+        {
+          hint: `run "${programName} --help" for the verbs`,
+        },
+      );
+    }
+    const { run: runLoaded } = await verb.load();
+    await runLoaded(rest);
+  } catch (err) {
+    if (err instanceof ExitStatus) throw err;
+    if (err instanceof CommanderError) throw new ExitStatus(err.exitCode === 0 ? EXIT_OK : EXIT_FAILURE);
+    process.stderr.write(`${failureText(err)}\n`);
+    throw new ExitStatus(EXIT_FAILURE);
+  }
+}

@@ -1,0 +1,153 @@
+/** `edge ctl status`: the whole node at a glance, each problem with what to do about it. */
+import { hostname } from 'node:os';
+import { ROUTERS } from '../../api/edge.ts';
+import type { Router } from '../../api/gen/types.ts';
+import { createApiClient } from '../../apiclient/client.ts';
+import type { ApiClient } from '../../apiclient/client.ts';
+import { EdgeError, errorMessage } from '../../lib/errors.ts';
+import { EXIT_FAILURE, ExitStatus } from '../exit.ts';
+import { mirrorLines, ownRouterLines } from './status-routers.ts';
+import type { StatusLine } from './status-routers.ts';
+import { createVerb, runVerb } from './verb.ts';
+import type { Session } from './verb.ts';
+
+/** Where a sidecar of this host answers unless it was told otherwise. */
+const SIDECAR_ADMIN = 'http://127.0.0.1:7460';
+const SIDECAR_TIMEOUT_MS = 1000;
+
+interface StatusFlags {
+  node?: string;
+  sidecar: string;
+  output?: string;
+}
+
+/** Runs the verb; exit status 1 when something needs attention. */
+export async function run(argv: readonly string[]): Promise<void> {
+  const command = createVerb('status', 'Show the whole node at a glance.')
+    .option('--node <NAME>', 'which node this is (default: host name, env EDGE_NODE_NAME)')
+    .option('--sidecar <URL>', 'admin address of the sidecar', SIDECAR_ADMIN)
+    .option('-o, --output <FORMAT>', 'json');
+  await runVerb(command, argv, (session) => status(session, command.opts<StatusFlags>()));
+}
+
+async function status(session: Session, flags: StatusFlags): Promise<void> {
+  const node = flags.node ?? (process.env['EDGE_NODE_NAME'] || hostname().toLowerCase());
+  const lines: StatusLine[] = [];
+  const routers = await apiServerLines(session.client, lines);
+  if (routers !== undefined) {
+    lines.push(...ownRouterLines(node, routers), ...mirrorLines(node, routers, Date.now()));
+  }
+  lines.push(...(await sidecarLines(flags.sidecar)));
+  const hasProblem = lines.some(({ state }) => state === 'problem');
+  if (flags.output === 'json')
+    await session.print(`${JSON.stringify({ node, ok: !hasProblem, checks: lines }, undefined, 2)}\n`);
+  else await session.print(`node ${node}\n${lines.map((line) => formatLine(line, hasColor())).join('')}`);
+  if (hasProblem) throw new ExitStatus(EXIT_FAILURE);
+}
+
+/** Adds what is known of the API server; returns its Routers, or undefined when it does not answer. */
+async function apiServerLines(client: ApiClient, lines: StatusLine[]): Promise<Router[] | undefined> {
+  try {
+    const list = await client.list<Router>(ROUTERS);
+    const version = await client.request('GET', '/version');
+    const gitVersion =
+      version.status === 200 ? (JSON.parse(version.text) as { gitVersion?: string }).gitVersion : undefined;
+    const ready = await client.request('GET', '/readyz', { headers: { accept: '*/*' } });
+    const revision = list.metadata.resourceVersion ?? 'unknown';
+    lines.push({
+      part: 'API server',
+      state: ready.status === 200 ? 'ok' : 'problem',
+      text: `${client.server}, ${gitVersion ?? 'version unknown'}, revision ${revision}${ready.status === 200 ? '' : ', not ready'}`,
+      ...(ready.status === 200 ? {} : { hint: `see ${client.server}/readyz?verbose` }),
+    });
+    return list.items;
+  } catch (err) {
+    const hint = err instanceof EdgeError ? err.hint : undefined;
+    lines.push({
+      part: 'API server',
+      state: 'problem',
+      text: errorMessage(err),
+      ...(hint === undefined ? {} : { hint }),
+    });
+    return undefined;
+  }
+}
+
+/** What the sidecar's /status says, as far as it is understood here. */
+interface SidecarStatus {
+  ready?: boolean;
+  problems?: unknown;
+  mapped?: unknown;
+  exported?: unknown;
+  mappedServices?: unknown;
+  exportedServices?: unknown;
+}
+
+async function sidecarLines(url: string): Promise<StatusLine[]> {
+  const client = createApiClient(
+    { server: url },
+    { requestTimeoutMs: SIDECAR_TIMEOUT_MS, maxResponseBytes: 1024 * 1024 },
+  );
+  try {
+    const answer = await client.request('GET', '/status');
+    if (answer.status !== 200) {
+      return [
+        {
+          part: 'sidecar',
+          state: 'problem',
+          text: `${url}/status answered ${answer.status}`,
+          hint: `is a sidecar listening at ${url}? --sidecar names another address`,
+        },
+      ];
+    }
+    const value = JSON.parse(answer.text) as SidecarStatus;
+    const counts = [
+      countText(value.mappedServices ?? value.mapped, 'mapped service'),
+      countText(value.exportedServices ?? value.exported, 'exported service'),
+    ].filter((text) => text !== undefined);
+    const isReady = value.ready !== false;
+    return [
+      {
+        part: 'sidecar',
+        state: isReady ? 'ok' : 'problem',
+        text: [url, ...counts, ...(isReady ? [] : ['not ready'])].join(', '),
+        ...(isReady ? {} : { hint: `see ${url}/readyz?verbose` }),
+      },
+    ];
+  } catch (err) {
+    if (err instanceof EdgeError && err.code === 'EDGE_ERR_API_UNREACHABLE')
+      return [{ part: 'sidecar', state: 'absent', text: `none at ${url}` }];
+    return [
+      {
+        part: 'sidecar',
+        state: 'problem',
+        text: errorMessage(err),
+        hint: `is another program listening at ${url}?`,
+      },
+    ];
+  } finally {
+    client.close();
+  }
+}
+
+function countText(list: unknown, what: string): string | undefined {
+  const count = Array.isArray(list)
+    ? list.length
+    : typeof list === 'object' && list !== null
+      ? Object.keys(list).length
+      : undefined;
+  return count === undefined ? undefined : `${count} ${what}${count === 1 ? '' : 's'}`;
+}
+
+function hasColor(): boolean {
+  return process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '';
+}
+
+const MARKS = { ok: ['32', 'ok'], problem: ['31', '!!'], stale: ['33', 'old'], absent: ['90', '-'] } as const;
+
+function formatLine({ part, state, text, hint }: StatusLine, isColored: boolean): string {
+  const [color, word] = MARKS[state];
+  const mark = word.padEnd(4);
+  const shown = isColored ? `\u001B[${color}m${mark}\u001B[0m` : mark;
+  return `  ${shown}${part.padEnd(16)} ${text}\n${hint === undefined ? '' : `      hint: ${hint}\n`}`;
+}
