@@ -3,13 +3,13 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { decode, encode } from 'dns-packet';
 import { ageReply, parseUpstreamAnswer, staleReply } from './records.ts';
-import type { Packet } from 'dns-packet';
+import type { OptAnswer, Packet } from 'dns-packet';
 
 const QUESTION_END = 12 + 13 + 4; // example.org A
 const A = (ttl: number) => ({ type: 'A', name: 'example.org', ttl, data: '192.0.2.1' }) as const;
 const SOA = (ttl: number, minimum: number) =>
   ({ type: 'SOA', name: 'org', ttl, data: { mname: 'a.example', rname: 'b.example', minimum } }) as const;
-const OPT = {
+const OPT: OptAnswer = {
   type: 'OPT',
   name: '.',
   udpPayloadSize: 1232,
@@ -18,7 +18,7 @@ const OPT = {
   flags: 0,
   flag_do: false,
   options: [],
-} as const;
+};
 
 function message(packet: Packet, rcode = 0): Buffer {
   return encode({
@@ -59,7 +59,7 @@ test('an extended rcode or an OPT record in a wrong section is malformed', () =>
   const bytes = message({ additionals: [OPT] });
   bytes[bytes.length - 6] = 1;
   assert.equal(parseUpstreamAnswer(bytes, QUESTION_END), undefined);
-  assert.equal(parseUpstreamAnswer(message({ answers: [OPT] as never }), QUESTION_END), undefined);
+  assert.equal(parseUpstreamAnswer(message({ answers: [OPT] }), QUESTION_END), undefined);
 });
 
 test('every truncation is malformed', () => {

@@ -17,7 +17,6 @@ import { createResponder } from './responder.ts';
 import { listenTcp } from './tcp.ts';
 import { listenUdp } from './udp.ts';
 import { UpstreamPool } from './upstream.ts';
-import type { Socket } from 'node:dgram';
 import type { Server } from 'node:net';
 import type { HostPort } from '../lib/address.ts';
 import type { Clock, Timer } from '../lib/clock.ts';
@@ -27,6 +26,7 @@ import type { DnsLimits, DnsServerConfig } from './config.ts';
 import type { QueryCount } from './counters.ts';
 import type { Responder } from './responder.ts';
 import type { TcpConnection } from './tcp.ts';
+import type { UdpListener } from './udp.ts';
 import type { UpstreamStatus } from './upstream.ts';
 
 export type { DnsLimits, DnsServerConfig } from './config.ts';
@@ -73,7 +73,7 @@ export interface DnsServer extends Component {
 
 interface Listener {
   address: HostPort;
-  udp: Socket;
+  udp: UdpListener;
   tcp: Server;
   /** Resolves once the TCP side and its connections are gone. */
   tcpClosed: Promise<unknown>;
@@ -191,6 +191,7 @@ class EmbeddedDnsServer implements DnsServer {
     await within(this.#drained(), this.#limits.drainTimeoutMs);
     this.#idleSweep?.cancel();
     this.#pool.close();
+    await within(this.#drained(), this.#limits.drainTimeoutMs); // what the pool gave up is answered SERVFAIL
     for (const connection of this.#connections) connection.destroy();
     await this.#closeListeners();
     this.#cache.clear();
@@ -221,14 +222,14 @@ class EmbeddedDnsServer implements DnsServer {
       connections: this.#connections,
     };
     for (let attempt = 1; ; attempt += 1) {
-      let udp: Socket | undefined;
+      let udp: UdpListener | undefined;
       try {
         udp = await listenUdp(wanted, options);
-        const address = { host: wanted.host, port: udp.address().port };
+        const address = { host: wanted.host, port: udp.port };
         const tcp = await listenTcp(address, options);
         return { address, udp, tcp, tcpClosed: once(tcp, 'close') };
       } catch (err) {
-        udp?.close();
+        await udp?.close();
         const mayRetry = wanted.port === 0 && errorCode(err) === 'EADDRINUSE' && attempt < FREE_PORT_TRIES;
         if (!mayRetry) throw listenError(wanted, err);
       }
@@ -276,8 +277,6 @@ function listenError(address: HostPort, err: unknown): EdgeError {
 }
 
 async function closeListener({ udp, tcp, tcpClosed }: Listener): Promise<void> {
-  const udpClosed = once(udp, 'close');
-  udp.close();
   if (tcp.listening) tcp.close();
-  await Promise.all([udpClosed, tcpClosed]);
+  await Promise.all([udp.close(), tcpClosed]);
 }

@@ -3,7 +3,6 @@ import { createSocket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { isLoopbackHost } from '../lib/address.ts';
 import { errorMessage } from '../lib/errors.ts';
-import type { Socket } from 'node:dgram';
 import type { HostPort } from '../lib/address.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Counters } from './counters.ts';
@@ -18,8 +17,15 @@ export interface ListenerOptions {
   allowRemoteClients: boolean;
 }
 
-/** Binds and serves; rejects with the system's error. The caller closes the socket. */
-export function listenUdp(address: HostPort, options: ListenerOptions): Promise<Socket> {
+/** A bound UDP listener. */
+export interface UdpListener {
+  readonly port: number;
+  /** Resolves once the socket is gone; answers that are still owed are dropped. */
+  close(): Promise<void>;
+}
+
+/** Binds and serves; rejects with the system's error. */
+export function listenUdp(address: HostPort, options: ListenerOptions): Promise<UdpListener> {
   const { responder, counters, log, allowRemoteClients } = options;
   const isSix = isIPv6(address.host);
   const socket = createSocket({
@@ -29,9 +35,6 @@ export function listenUdp(address: HostPort, options: ListenerOptions): Promise<
     lookup: (host, _options, done) => done(null, host, isSix ? 6 : 4),
   });
   let isClosed = false;
-  socket.on('close', () => {
-    isClosed = true;
-  });
   socket.on('message', (bytes, peer) => {
     // Port 0 cannot be answered; a spoofed one would make send() throw.
     if (peer.port === 0 || (!allowRemoteClients && !isLocal(peer.address))) {
@@ -48,12 +51,22 @@ export function listenUdp(address: HostPort, options: ListenerOptions): Promise<
       if (!isClosed) socket.send(late, peer.port, peer.address);
     });
   });
+  const close = (): Promise<void> => {
+    isClosed = true; // before the event says so: send() throws from now on
+    return new Promise((resolve) => {
+      socket.close(() => resolve());
+    });
+  };
   return new Promise((resolve, reject) => {
-    socket.once('error', reject);
+    const onBindError = (cause: Error): void => {
+      isClosed = true;
+      socket.close(() => reject(cause));
+    };
+    socket.once('error', onBindError);
     socket.bind({ address: address.host, port: address.port }, () => {
-      socket.removeListener('error', reject);
+      socket.removeListener('error', onBindError);
       socket.on('error', (err) => log.warn('dns udp socket failed', { error: errorMessage(err) }));
-      resolve(socket);
+      resolve({ port: socket.address().port, close });
     });
   });
 }

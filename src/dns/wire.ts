@@ -179,13 +179,13 @@ export function lowerName(bytes: Buffer, end: number): string {
   for (let at = HEADER_BYTES; at < end; at += 1) {
     if (isUpperCase(bytes[at] ?? 0)) return foldedName(bytes, end);
   }
-  return bytes.latin1Slice(HEADER_BYTES, end);
+  return bytes.toString('latin1', HEADER_BYTES, end);
 }
 
 function foldedName(bytes: Buffer, end: number): string {
   const folded = Buffer.from(bytes.subarray(HEADER_BYTES, end));
   for (const [at, byte] of folded.entries()) if (isUpperCase(byte)) folded[at] = byte + 32;
-  return folded.latin1Slice();
+  return folded.toString('latin1');
 }
 
 function isUpperCase(byte: number): boolean {
