@@ -136,7 +136,8 @@ class Relay implements RelayHandle {
     this.#bytesAtCheck = this.#forth.bytes + this.#back.bytes;
     this.#timer = this.#options.clock.every(limitMs, () => {
       const bytes = this.#forth.bytes + this.#back.bytes;
-      if (bytes === this.#bytesAtCheck) this.destroy(new TunnelError('timeout', 'connection idle for too long'));
+      if (bytes === this.#bytesAtCheck)
+        this.destroy(new TunnelError('timeout', 'connection idle for too long'));
       this.#bytesAtCheck = bytes;
     });
   }

@@ -15,7 +15,11 @@ export function deriveKey(secret: string): Buffer {
 }
 
 /** Wraps a stream so that what is written leaves encrypted and what arrives is decrypted. Owns the inner stream. */
-export function cipherStream(inner: ByteStream, key: Buffer, randomIv: () => Buffer = () => randomBytes(IV_BYTES)): ByteStream {
+export function cipherStream(
+  inner: ByteStream,
+  key: Buffer,
+  randomIv: () => Buffer = () => randomBytes(IV_BYTES),
+): ByteStream {
   return new CipherStream(inner, key, randomIv);
 }
 

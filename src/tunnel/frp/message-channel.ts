@@ -17,6 +17,9 @@ export interface MessageListener {
 /** How long a closed channel waits for the peer to close too, milliseconds. */
 const LINGER_MS = 5000;
 
+/** One of several messages, told apart by `name`. */
+type AnyOf<Name extends MessageName> = { [Each in Name]: MessageOf<Each> }[Name];
+
 interface Waiting {
   resolve(value: Message): void;
   reject(err: Error): void;
@@ -40,6 +43,11 @@ export class MessageChannel {
     this.#listen();
   }
 
+  /** Whether the connection is known to be over. */
+  get isClosed(): boolean {
+    return this.#ended !== undefined;
+  }
+
   /** Bytes sent and not yet taken by the transport. */
   get queuedBytes(): number {
     return this.#stream.queuedBytes;
@@ -55,12 +63,12 @@ export class MessageChannel {
    * is not one of `names` (protocol), when the channel closes first (closed), or after `limitMs` (timeout;
    * Infinity waits as long as the channel lives). Does not close the channel.
    */
-  async expect<Name extends MessageName>(names: readonly Name[], limitMs: number): Promise<MessageOf<Name>> {
+  async expect<Name extends MessageName>(names: readonly Name[], limitMs: number): Promise<AnyOf<Name>> {
     const value = await this.#next(limitMs, names);
     if (!(names as readonly string[]).includes(value.name)) {
       throw new TunnelError('protocol', `peer sent ${value.name}, wanted ${names.join(' or ')}`);
     }
-    return value as unknown as MessageOf<Name>;
+    return value as unknown as AnyOf<Name>;
   }
 
   #next(limitMs: number, names: readonly string[]): Promise<Message> {

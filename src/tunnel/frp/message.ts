@@ -158,7 +158,9 @@ export type MessageName = keyof typeof MESSAGES;
 
 /** The members of a message, all present after decoding. */
 export type MessageBody<Name extends MessageName> = {
-  -readonly [Field in keyof (typeof MESSAGES)[Name]['fields']]: (typeof MESSAGES)[Name]['fields'][Field] extends FieldKind
+  -readonly [
+    Field in keyof (typeof MESSAGES)[Name]['fields']
+  ]: (typeof MESSAGES)[Name]['fields'][Field] extends FieldKind
     ? FieldTypes[(typeof MESSAGES)[Name]['fields'][Field]]
     : never;
 };
@@ -172,13 +174,17 @@ export type Message = { [Name in MessageName]: MessageOf<Name> }[MessageName];
 const ALWAYS_WRITTEN = new Set(['client_spec', 'detect_behavior']);
 
 /** Makes a message; members left out have their zero value. */
-export function message<Name extends MessageName>(name: Name, members: Partial<MessageBody<Name>> = {}): MessageOf<Name> {
+export function message<Name extends MessageName>(
+  name: Name,
+  members: Partial<MessageBody<Name>> = {},
+): MessageOf<Name> {
   return { name, body: { ...zeroBody(name), ...members } };
 }
 
 function zeroBody<Name extends MessageName>(name: Name): MessageBody<Name> {
   const body: Record<string, unknown> = {};
-  for (const [field, kind] of Object.entries(MESSAGES[name].fields as MessageSpec['fields'])) body[field] = zero(kind);
+  for (const [field, kind] of Object.entries(MESSAGES[name].fields as MessageSpec['fields']))
+    body[field] = zero(kind);
   return body as MessageBody<Name>;
 }
 
@@ -279,14 +285,16 @@ function stringMap(value: unknown, field: string): Record<string, string> {
   if (!isObject(value)) throw new Error(`member ${field} has the wrong type`);
   // Without a prototype, a key such as __proto__ is a key like any other.
   const out = Object.create(null) as Record<string, string>;
-  for (const [key, entry] of Object.entries(value)) out[key] = String(wanted(typeof entry === 'string', entry, field));
+  for (const [key, entry] of Object.entries(value))
+    out[key] = String(wanted(typeof entry === 'string', entry, field));
   return out;
 }
 
 function udpAddress(value: unknown, field: string): UdpAddress {
   if (!isObject(value)) throw new Error(`member ${field} has the wrong type`);
   const { IP: ip, Port: port, Zone: zone } = value;
-  const isRight = typeof ip === 'string' && Number.isInteger(port) && (port as number) >= 0 && (port as number) <= 65535;
+  const isRight =
+    typeof ip === 'string' && Number.isInteger(port) && (port as number) >= 0 && (port as number) <= 65535;
   if (!isRight) throw new Error(`member ${field} has the wrong type`);
   return { ip, port: port as number, zone: typeof zone === 'string' ? zone : '' };
 }

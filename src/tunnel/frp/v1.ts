@@ -14,7 +14,9 @@ const HEADER_BYTES = 9;
 /** Largest JSON that frp accepts, bytes. */
 export const MAX_BODY_BYTES = 10_240;
 
-const NAME_BY_TYPE = new Map(Object.entries(MESSAGES).map(([name, spec]) => [spec.v1.charCodeAt(0), name as MessageName]));
+const NAME_BY_TYPE = new Map(
+  Object.entries(MESSAGES).map(([name, spec]) => [spec.v1.charCodeAt(0), name as MessageName]),
+);
 
 /** Encodes one message. Throws TunnelError when its JSON is larger than frp accepts. */
 export function encodeV1(value: Message): Buffer {

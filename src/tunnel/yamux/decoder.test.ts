@@ -23,7 +23,10 @@ function decodeAll(chunks: readonly Buffer[]): string[] {
 
 // SYN with a 6 MiB window, data "hello" on stream 1, empty data with FIN, ping request 0
 const WIRE = Buffer.from(
-  '0001000100000001005c0000' + '000000000000000100000005' + '68656c6c6f' + '000000040000000100000000' + '000200010000000000000000',
+  `0001000100000001005c0000
+   000000000000000100000005 68656c6c6f
+   000000040000000100000000
+   000200010000000000000000`.replaceAll(/\s/gu, ''),
   'hex',
 );
 const EVENTS = ['1 1 1 6029312', '0 0 1 5', 'body hello', '0 4 1 0', 'body ', '2 1 0 0'];
@@ -56,8 +59,14 @@ test('refuses an unknown version and an unknown type', () => {
 });
 
 test('encodes the headers of the specification', () => {
-  assert.equal(encodeHeader(FRAME_TYPE.windowUpdate, FLAG.syn, 1, 0x5c0000).toString('hex'), '0001000100000001005c0000');
-  assert.equal(encodeHeader(FRAME_TYPE.windowUpdate, FLAG.rst, 1, 0).toString('hex'), '000100080000000100000000');
+  assert.equal(
+    encodeHeader(FRAME_TYPE.windowUpdate, FLAG.syn, 1, 0x5c0000).toString('hex'),
+    '0001000100000001005c0000',
+  );
+  assert.equal(
+    encodeHeader(FRAME_TYPE.windowUpdate, FLAG.rst, 1, 0).toString('hex'),
+    '000100080000000100000000',
+  );
   assert.equal(encodeHeader(FRAME_TYPE.ping, FLAG.ack, 0, 0).toString('hex'), '000200020000000000000000');
   assert.equal(encodeHeader(FRAME_TYPE.goAway, 0, 0, 0).toString('hex'), '000300000000000000000000');
 });

@@ -51,8 +51,10 @@ export class FrameDecoder {
   #header(from: Buffer, at: number): void {
     const version = from[at];
     const type = from[at + 1] ?? 0;
-    if (version !== PROTOCOL_VERSION) throw new YamuxError('protocol', `peer speaks version ${version}, wanted 0`);
-    if (type > FRAME_TYPE.goAway) throw new YamuxError('protocol', `peer sent a frame of unknown type ${type}`);
+    if (version !== PROTOCOL_VERSION)
+      throw new YamuxError('protocol', `peer speaks version ${version}, wanted 0`);
+    if (type > FRAME_TYPE.goAway)
+      throw new YamuxError('protocol', `peer sent a frame of unknown type ${type}`);
     const length = from.readUInt32BE(at + 8);
     this.#sink.onHeader(type, from.readUInt16BE(at + 2), from.readUInt32BE(at + 4), length);
     if (type !== FRAME_TYPE.data) return;

@@ -20,6 +20,9 @@ export class YamuxError extends EdgeError {
   override readonly name = 'YamuxError';
 
   constructor(what: keyof typeof YAMUX_ERRORS, message: string, cause?: unknown) {
-    super(YAMUX_ERRORS[what], `mux: ${message}`, { retryable: true, ...(cause === undefined ? {} : { cause }) });
+    super(YAMUX_ERRORS[what], `mux: ${message}`, {
+      retryable: true,
+      ...(cause === undefined ? {} : { cause }),
+    });
   }
 }

@@ -31,7 +31,13 @@ export function encodeHeader(type: number, flags: number, streamId: number, leng
 }
 
 /** Writes a header at the start of `target`. */
-export function writeHeader(target: Buffer, type: number, flags: number, streamId: number, length: number): void {
+export function writeHeader(
+  target: Buffer,
+  type: number,
+  flags: number,
+  streamId: number,
+  length: number,
+): void {
   target[0] = PROTOCOL_VERSION;
   target[1] = type;
   target.writeUInt16BE(flags, 2);

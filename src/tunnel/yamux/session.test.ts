@@ -178,14 +178,17 @@ test('leave() lets open streams finish and refuses new ones on both sides', asyn
   pair.server.leave();
   const atRemote = collect(remote);
   collect(local);
-  await waitFor(() => {
-    try {
-      pair.client.openStream().destroy();
-      return false;
-    } catch {
-      return true;
-    }
-  }, { what: 'go-away' });
+  await waitFor(
+    () => {
+      try {
+        pair.client.openStream().destroy();
+        return false;
+      } catch {
+        return true;
+      }
+    },
+    { what: 'go-away' },
+  );
   local.write(Buffer.from('still here'));
   await waitFor(() => atRemote.text() === 'still here', { what: 'data after go-away' });
 });

@@ -95,7 +95,9 @@ export class YamuxSession {
     });
     this.#timers.push(
       this.#clock.every(this.#config.keepaliveMs, () => this.#sendPing()),
-      this.#clock.every(Math.min(this.#config.openTimeoutMs, this.#config.closeTimeoutMs) / 4, () => this.#expireStreams()),
+      this.#clock.every(Math.min(this.#config.openTimeoutMs, this.#config.closeTimeoutMs) / 4, () =>
+        this.#expireStreams(),
+      ),
     );
     transport.resume();
     this.#sendPing();
@@ -119,9 +121,13 @@ export class YamuxSession {
   /** Opens a stream, usable at once. Throws YamuxError when the session is closed, leaving or full. */
   openStream(): YamuxStream {
     if (this.#isClosed) throw new YamuxError('closed', 'session is closed');
-    if (this.#hasPeerGoneAway || this.#isLeaving) throw new YamuxError('exhausted', 'session takes no more streams');
+    if (this.#hasPeerGoneAway || this.#isLeaving)
+      throw new YamuxError('exhausted', 'session takes no more streams');
     if (this.#streams.size >= this.#config.maxStreams || this.#nextId > MAX_STREAM_ID) {
-      throw new YamuxError('exhausted', `session has ${this.#streams.size} streams open, the limit is ${this.#config.maxStreams}`);
+      throw new YamuxError(
+        'exhausted',
+        `session has ${this.#streams.size} streams open, the limit is ${this.#config.maxStreams}`,
+      );
     }
     const hasTurn = this.#unacknowledged.size < this.#config.maxUnacknowledged;
     const stream = new YamuxStream(this.#nextId, this.#port, hasTurn);
@@ -321,7 +327,9 @@ export class YamuxSession {
     const now = this.#clock.now();
     for (const [streamId, since] of this.#unacknowledged) {
       if (now - since < this.#config.openTimeoutMs) break; // insertion order is age order
-      this.#streams.get(streamId)?.destroy(new YamuxError('timeout', `peer did not take stream ${streamId} in time`));
+      this.#streams
+        .get(streamId)
+        ?.destroy(new YamuxError('timeout', `peer did not take stream ${streamId} in time`));
     }
     for (const [stream, since] of this.#halfClosedSince) {
       if (now - since < this.#config.closeTimeoutMs) continue;

@@ -153,7 +153,10 @@ export class YamuxStream implements ByteStream {
   /** A data frame begins. Throws YamuxError when it does not fit the window that the peer was given. */
   expectData(bytes: number): void {
     if (bytes > this.#receiveWindow) {
-      throw new YamuxError('protocol', `peer sent ${bytes} bytes on stream ${this.id}, its window is ${this.#receiveWindow}`);
+      throw new YamuxError(
+        'protocol',
+        `peer sent ${bytes} bytes on stream ${this.id}, its window is ${this.#receiveWindow}`,
+      );
     }
     this.#receiveWindow -= bytes;
     this.#hasActivity = true;
@@ -204,7 +207,8 @@ export class YamuxStream implements ByteStream {
       this.#queuedBytes -= bytes;
       this.#port.sendData(this.id, bytes === head.length ? head : head.subarray(0, bytes));
     }
-    if (this.#queuedBytes === 0 && this.#isEndRequested && !this.#isFinSent && this.#isOpened) this.#sendFin();
+    if (this.#queuedBytes === 0 && this.#isEndRequested && !this.#isFinSent && this.#isOpened)
+      this.#sendFin();
   }
 
   #sendFin(): void {
@@ -247,8 +251,13 @@ export class YamuxStream implements ByteStream {
     let delta = this.#windowLimit - this.#receivedBytes - this.#receiveWindow;
     if (delta < this.#windowLimit / 2) return;
     const now = this.#port.clock.now();
-    if (now - this.#lastUpdateAt < 4 * this.#port.roundTripMs() && this.#windowLimit < this.#port.maxWindowBytes) {
-      const growth = this.#port.takeGrowth(Math.min(this.#windowLimit, this.#port.maxWindowBytes - this.#windowLimit));
+    if (
+      now - this.#lastUpdateAt < 4 * this.#port.roundTripMs() &&
+      this.#windowLimit < this.#port.maxWindowBytes
+    ) {
+      const growth = this.#port.takeGrowth(
+        Math.min(this.#windowLimit, this.#port.maxWindowBytes - this.#windowLimit),
+      );
       this.#windowLimit += growth;
       delta += growth;
     }

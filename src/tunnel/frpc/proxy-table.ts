@@ -1,0 +1,163 @@
+/** The proxies of a client: registered on every session, retried when refused, given their connections. */
+import type { Clock, Timer } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/log.ts';
+import type { ByteStream } from '../byte-stream.ts';
+import { TunnelError } from '../errors.ts';
+import { message } from '../frp/message.ts';
+import type { Message, MessageOf } from '../frp/message.ts';
+import type { ProxyDefinition, ProxyHandle } from './types.ts';
+
+/** What a table needs. */
+export interface ProxyTableDeps {
+  /** frp's `user`: wire names are `user.name`. */
+  user: string;
+  clock: Clock;
+  log: Logger;
+  /** Sends a control message; dropped while offline. */
+  send(value: Message): void;
+  onChange(): void;
+}
+
+/** Undoes the wrapping of work connections. */
+export interface WorkUnwrapper {
+  wrapWork(stream: ByteStream, useEncryption: boolean, useCompression: boolean): ByteStream;
+}
+
+/** Without an answer NewProxy is sent again, and a refused proxy is tried again, as frp does; milliseconds. */
+const ANSWER_TIMEOUT_MS = 20_000;
+const REFUSED_RETRY_MS = 30_000;
+
+interface Entry {
+  definition: ProxyDefinition;
+  phase: ProxyHandle['phase'];
+  error: string | undefined;
+  remoteAddr: string | undefined;
+  timer: Timer | undefined;
+}
+
+/** See the file's first line. */
+export class ProxyTable {
+  readonly #deps: ProxyTableDeps;
+  readonly #entries = new Map<string, Entry>();
+  #isOnline = false;
+
+  constructor(deps: ProxyTableDeps) {
+    this.#deps = deps;
+  }
+
+  /** Adds a proxy. Throws TunnelError (limit) when the name is taken. */
+  add(definition: ProxyDefinition): ProxyHandle {
+    const wireName = this.#wireName(definition.name);
+    if (this.#entries.has(wireName))
+      throw new TunnelError('limit', `proxy ${definition.name} is registered already`);
+    const entry: Entry = {
+      definition,
+      phase: 'waiting',
+      error: undefined,
+      remoteAddr: undefined,
+      timer: undefined,
+    };
+    this.#entries.set(wireName, entry);
+    if (this.#isOnline) this.#register(wireName, entry);
+    return {
+      name: definition.name,
+      get phase() {
+        return entry.phase;
+      },
+      get error() {
+        return entry.error;
+      },
+      get remoteAddr() {
+        return entry.remoteAddr;
+      },
+      close: () => this.#remove(wireName, entry),
+    };
+  }
+
+  /** A session is up: everything is registered anew. */
+  onOnline(): void {
+    this.#isOnline = true;
+    for (const [wireName, entry] of this.#entries) this.#register(wireName, entry);
+  }
+
+  /** The session is gone. */
+  onOffline(): void {
+    this.#isOnline = false;
+    for (const entry of this.#entries.values()) {
+      entry.timer?.cancel();
+      entry.phase = 'waiting';
+    }
+  }
+
+  /** Releases all timers. */
+  stop(): void {
+    this.onOffline();
+  }
+
+  /** The server answered a NewProxy. */
+  onAnswer(answer: MessageOf<'NewProxyResp'>['body']): void {
+    const entry = this.#entries.get(answer.proxy_name);
+    if (entry === undefined) return;
+    entry.timer?.cancel();
+    entry.remoteAddr = answer.remote_addr === '' ? undefined : answer.remote_addr;
+    entry.error = answer.error === '' ? undefined : answer.error;
+    entry.phase = entry.error === undefined ? 'running' : 'refused';
+    if (entry.error !== undefined) {
+      this.#deps.log.warn('proxy refused', { proxy: answer.proxy_name, error: entry.error });
+      entry.timer = this.#deps.clock.after(REFUSED_RETRY_MS, () => this.#register(answer.proxy_name, entry));
+    }
+    this.#deps.onChange();
+  }
+
+  /** A connection for one of the proxies. */
+  onWorkConnection(
+    start: MessageOf<'StartWorkConn'>['body'],
+    stream: ByteStream,
+    unwrapper: WorkUnwrapper,
+  ): void {
+    const entry = this.#entries.get(start.proxy_name);
+    if (entry === undefined) {
+      stream.destroy(new TunnelError('closed', `connection for unknown proxy ${start.proxy_name}`));
+      return;
+    }
+    const { definition } = entry;
+    definition.onConnection({
+      stream: unwrapper.wrapWork(
+        stream,
+        definition.useEncryption ?? false,
+        definition.useCompression ?? false,
+      ),
+      ...(start.src_addr === '' ? {} : { sourceAddress: start.src_addr, sourcePort: start.src_port }),
+    });
+  }
+
+  #wireName(name: string): string {
+    return this.#deps.user === '' ? name : `${this.#deps.user}.${name}`;
+  }
+
+  #register(wireName: string, entry: Entry): void {
+    const { definition } = entry;
+    this.#deps.send(
+      message('NewProxy', {
+        proxy_name: wireName,
+        proxy_type: definition.type,
+        use_encryption: definition.useEncryption ?? false,
+        use_compression: definition.useCompression ?? false,
+        metas: definition.metas ?? {},
+        annotations: definition.annotations ?? {},
+        remote_port: definition.remotePort ?? 0,
+        sk: definition.secretKey ?? '',
+        allow_users: definition.allowUsers ?? [],
+      }),
+    );
+    entry.timer?.cancel();
+    entry.timer = this.#deps.clock.after(ANSWER_TIMEOUT_MS, () => this.#register(wireName, entry));
+  }
+
+  #remove(wireName: string, entry: Entry): void {
+    entry.timer?.cancel();
+    if (this.#entries.get(wireName) !== entry) return;
+    this.#entries.delete(wireName);
+    if (this.#isOnline) this.#deps.send(message('CloseProxy', { proxy_name: wireName }));
+  }
+}

@@ -1,0 +1,36 @@
+/** What the first bytes of a connection to the bind port say about what follows. Pure. */
+
+/** The kinds of peers that share the port. */
+export type FirstBytes =
+  /** A TLS ClientHello; `skip` bytes in front of it are frp's marker. */
+  | { kind: 'tls'; skip: 0 | 1 }
+  /** A mux session. */
+  | { kind: 'mux' }
+  /** An frp message of wire protocol v1, without a mux. */
+  | { kind: 'message' }
+  /** Recognised, and not served here; the text says what it is. */
+  | { kind: 'unsupported'; what: string }
+  | { kind: 'unknown' };
+
+/** frp's marker in front of TLS. */
+const TLS_MARKER = 0x17;
+/** Content type of a TLS handshake record (RFC 8446 5.1). */
+const TLS_HANDSHAKE = 0x16;
+/** The version byte of the mux. */
+const MUX_VERSION = 0;
+/** v1 types that may begin a connection: Login, NewWorkConn, NewVisitorConn. */
+const FIRST_MESSAGES = new Set(Buffer.from('owv'));
+/** Begins the magic of wire protocol v2. */
+const V2_MAGIC = 'F'.charCodeAt(0);
+const HTTP_METHODS = new Set(Buffer.from('GHPDCOT'));
+
+/** Classifies by the first byte, which tells all kinds apart. `isSecure`: TLS is off already. */
+export function classifyFirstByte(byte: number, isSecure: boolean): FirstBytes {
+  if (!isSecure && byte === TLS_MARKER) return { kind: 'tls', skip: 1 };
+  if (!isSecure && byte === TLS_HANDSHAKE) return { kind: 'tls', skip: 0 };
+  if (byte === MUX_VERSION) return { kind: 'mux' };
+  if (FIRST_MESSAGES.has(byte)) return { kind: 'message' };
+  if (byte === V2_MAGIC) return { kind: 'unsupported', what: 'frp wire protocol v2' };
+  if (HTTP_METHODS.has(byte)) return { kind: 'unsupported', what: 'frp over websocket' };
+  return { kind: 'unknown' };
+}

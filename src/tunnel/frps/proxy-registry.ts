@@ -1,0 +1,98 @@
+/** All proxies of the server by name: checks what a client asks for, and opens it. */
+import type { Clock } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/log.ts';
+import { TunnelError } from '../errors.ts';
+import type { PortAllocator } from './ports.ts';
+import { ServerProxy } from './proxy.ts';
+import type { ProxyRequest } from './proxy.ts';
+import type { ServerSession } from './session.ts';
+import { TcpProxy } from './tcp-proxy.ts';
+import type { TrafficCounter } from './traffic.ts';
+import type { FrpServerConfig, PortRange, ProxyInfo } from './types.ts';
+
+/** What the registry needs of the server. */
+export interface ProxyRegistryDeps {
+  clock: Clock;
+  log: Logger;
+  ports: PortAllocator;
+  totals: TrafficCounter;
+  config(): FrpServerConfig;
+  userConnTimeoutMs(): number;
+  onChange(): void;
+}
+
+/** See the file's first line. */
+export class ProxyRegistry {
+  readonly #deps: ProxyRegistryDeps;
+  readonly #byName = new Map<string, ServerProxy>();
+
+  constructor(deps: ProxyRegistryDeps) {
+    this.#deps = deps;
+  }
+
+  get(name: string): ServerProxy | undefined {
+    return this.#byName.get(name);
+  }
+
+  list(): ProxyInfo[] {
+    return [...this.#byName.values()].map((proxy) => proxy.info());
+  }
+
+  allowPorts(ranges: readonly PortRange[]): void {
+    this.#deps.ports.allow(ranges);
+  }
+
+  /** Opens a proxy. Rejects with TunnelError (proxyRefused); its message goes to the client. */
+  async open(request: ProxyRequest, session: ServerSession): Promise<ServerProxy> {
+    const refusal = this.#refusal(request, session);
+    if (refusal !== undefined) throw new TunnelError('proxyRefused', refusal);
+    const proxy = this.#create(request, session);
+    // The name is taken before the port is bound, so that two clients cannot both get it.
+    this.#byName.set(proxy.name, proxy);
+    try {
+      await proxy.open();
+      return proxy;
+    } catch (err) {
+      this.remove(proxy);
+      throw err;
+    }
+  }
+
+  /** Forgets a proxy that is closed. */
+  remove(proxy: ServerProxy): void {
+    if (this.#byName.get(proxy.name) === proxy) this.#byName.delete(proxy.name);
+  }
+
+  #create(request: ProxyRequest, session: ServerSession): ServerProxy {
+    if (request.proxy_type === 'stcp') return new ServerProxy(request, session, this.#deps.clock);
+    return new TcpProxy(request, session, { ...this.#deps, bindAddr: this.#deps.config().proxyBindAddr });
+  }
+
+  #refusal(request: ProxyRequest, session: ServerSession): string | undefined {
+    const name = request.proxy_name;
+    const type = request.proxy_type === '' ? 'tcp' : request.proxy_type;
+    if (name === '') return 'proxy name is empty';
+    if (type !== 'tcp' && type !== 'stcp') return `proxy type ${type} is not supported`;
+    if (request.use_compression) return 'useCompression is not supported';
+    if (request.group !== '') return 'loadBalancer.group is not supported';
+    if (request.bandwidth_limit !== '' && request.bandwidth_limit_mode === 'server') {
+      return 'transport.bandwidthLimit in server mode is not supported';
+    }
+    const { user } = session.login;
+    if (user !== '' && !name.startsWith(`${user}.`))
+      return `proxy name ${name} does not begin with the user ${user}`;
+    if (this.#byName.has(name)) return `proxy name ${name} is already in use`;
+    const { maxPortsPerClient } = this.#deps.config();
+    if (type === 'tcp' && maxPortsPerClient > 0 && this.#portsOf(session) >= maxPortsPerClient) {
+      return `client holds ${maxPortsPerClient} ports already`;
+    }
+    return undefined;
+  }
+
+  #portsOf(session: ServerSession): number {
+    let count = 0;
+    for (const proxy of this.#byName.values())
+      if (proxy.session === session && proxy.type === 'tcp') count += 1;
+    return count;
+  }
+}

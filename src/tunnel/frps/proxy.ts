@@ -1,0 +1,111 @@
+/** One registered proxy: what it is, its open connections, and how a user connection reaches its client. */
+import type { Clock } from '../../lib/clock.ts';
+import type { ByteStream } from '../byte-stream.ts';
+import { message } from '../frp/message.ts';
+import type { MessageOf } from '../frp/message.ts';
+import type { MessageChannel } from '../frp/message-channel.ts';
+import { wrapPayload } from '../frp/payload.ts';
+import { relay } from '../relay.ts';
+import type { RelayHandle, RelayStats } from '../relay.ts';
+import { TrafficCounter } from './traffic.ts';
+import type { ServerSession } from './session.ts';
+import type { ProxyInfo } from './types.ts';
+
+/** Addresses of a user connection, for StartWorkConn. */
+export interface UserAddresses {
+  sourceAddr: string;
+  sourcePort: number;
+  destinationAddr: string;
+  destinationPort: number;
+}
+
+/** What a NewProxy asked for. */
+export type ProxyRequest = MessageOf<'NewProxy'>['body'];
+
+/** A proxy; types with a listener of their own extend it. */
+export class ServerProxy {
+  readonly name: string;
+  readonly type: string;
+  readonly request: ProxyRequest;
+  readonly session: ServerSession;
+  readonly traffic = new TrafficCounter();
+  readonly startedAt: Date;
+  readonly #clock: Clock;
+  /** Port on the server, once bound. */
+  remotePort: number | undefined;
+
+  constructor(request: ProxyRequest, session: ServerSession, clock: Clock) {
+    this.name = request.proxy_name;
+    this.type = request.proxy_type === '' ? 'tcp' : request.proxy_type;
+    this.request = request;
+    this.session = session;
+    this.#clock = clock;
+    this.startedAt = clock.wallNow();
+  }
+
+  /** Starts listening, where the type has a listener. Rejects with TunnelError (proxyRefused). */
+  open(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Stops listening; connections under way go on. */
+  close(): void {}
+
+  /** Takes a work connection and tells the client what it is for. Rejects with TunnelError; retryable elsewhere. */
+  async startWork(addresses: UserAddresses, limitMs: number): Promise<MessageChannel> {
+    const channel = await this.session.work.take(limitMs);
+    channel.send(
+      message('StartWorkConn', {
+        proxy_name: this.name,
+        src_addr: addresses.sourceAddr,
+        src_port: addresses.sourcePort,
+        dst_addr: addresses.destinationAddr,
+        dst_port: addresses.destinationPort,
+      }),
+    );
+    return channel;
+  }
+
+  /** Joins a user's stream with a started work connection; `others` count the traffic too. */
+  join(user: ByteStream, work: MessageChannel, others: readonly TrafficCounter[] = []): RelayHandle {
+    const { use_encryption: useEncryption, use_compression: useCompression } = this.request;
+    const provider = wrapPayload(work.release(), {
+      useEncryption,
+      useCompression,
+      key: this.session.tokenKey,
+    });
+    const counters = [this.traffic, ...others];
+    const handle: RelayHandle = relay(user, provider, {
+      clock: this.#clock,
+      onClose: (stats: RelayStats) => {
+        for (const counter of counters) counter.ended(handle, stats);
+      },
+    });
+    for (const counter of counters) counter.began(handle);
+    return handle;
+  }
+
+  /** What the dashboard and status report. */
+  info(): ProxyInfo {
+    const { login } = this.session;
+    return {
+      name: this.name,
+      type: this.type,
+      runId: this.session.runId,
+      user: login.user,
+      clientId: login.client_id,
+      remoteAddr: this.session.remoteAddr,
+      metas: this.request.metas,
+      annotations: this.request.annotations,
+      remotePort: this.remotePort,
+      useEncryption: this.request.use_encryption,
+      useCompression: this.request.use_compression,
+      bandwidthLimit: this.request.bandwidth_limit,
+      bandwidthLimitMode: this.request.bandwidth_limit_mode,
+      group: this.request.group,
+      groupKey: this.request.group_key,
+      startedAt: this.startedAt,
+      ...this.traffic.snapshot(),
+    };
+  }
+}

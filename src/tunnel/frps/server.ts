@@ -1,0 +1,357 @@
+/** The frp server: accepts connections, logs clients in, and routes work and visitor connections to their place. */
+import { randomBytes } from 'node:crypto';
+import type { Server, Socket } from 'node:net';
+import { createSecureContext } from 'node:tls';
+import type { SecureContext } from 'node:tls';
+import { formatHostPort } from '../../lib/address.ts';
+import { protocolVersion } from '../../lib/build-info.ts';
+import { sleep } from '../../lib/clock.ts';
+import type { Clock, Timer } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/log.ts';
+import type { ByteStream } from '../byte-stream.ts';
+import { TunnelError } from '../errors.ts';
+import { isAuthKey } from '../frp/auth.ts';
+import { message } from '../frp/message.ts';
+import type { MessageOf } from '../frp/message.ts';
+import { MessageChannel } from '../frp/message-channel.ts';
+import { YamuxSession } from '../yamux/session.ts';
+import { makeSelfSigned } from './certificate.ts';
+import { boundPort, listenOn } from './listener.ts';
+import { PortAllocator } from './ports.ts';
+import { ProxyRegistry } from './proxy-registry.ts';
+import { ServerSession } from './session.ts';
+import type { SessionOrigin } from './session.ts';
+import { TrafficCounter } from './traffic.ts';
+import { acceptTransport } from './transport.ts';
+import type {
+  FrpServer,
+  FrpServerConfig,
+  FrpServerHooks,
+  FrpServerTotals,
+  ProxyInfo,
+  SessionInfo,
+  VisitorInfo,
+} from './types.ts';
+import { Visitors } from './visitors.ts';
+
+/** What a server needs. */
+export interface FrpServerDeps {
+  clock: Clock;
+  random: () => number;
+  log: Logger;
+}
+
+/** Creates a server; nothing happens before start(). */
+export function createFrpServer(
+  config: FrpServerConfig,
+  hooks: FrpServerHooks,
+  deps: FrpServerDeps,
+): FrpServer {
+  return new TunnelServer(config, hooks, deps);
+}
+
+/** One accepted connection or mux session, as long as it lives. */
+interface Transport {
+  origin: SessionOrigin;
+  /** Set once a client logged in over it, or proved to belong to one. */
+  isKnown: boolean;
+}
+
+class TunnelServer implements FrpServer {
+  #config: FrpServerConfig;
+  readonly #hooks: FrpServerHooks;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #sessions = new Map<string, ServerSession>();
+  readonly #transports = new Set<Transport>();
+  readonly #totals = new TrafficCounter();
+  readonly #proxies: ProxyRegistry;
+  readonly #visitors: Visitors;
+  #tcp: Server | undefined;
+  #unix: Server | undefined;
+  #secureContext: Promise<SecureContext> | undefined;
+  #pending = 0;
+  #refusedLogins = 0;
+  #isStopped = false;
+
+  constructor(config: FrpServerConfig, hooks: FrpServerHooks, deps: FrpServerDeps) {
+    this.#config = config;
+    this.#hooks = hooks;
+    this.#clock = deps.clock;
+    this.#log = deps.log;
+    const ports = new PortAllocator(config.allowPorts, deps);
+    const shared = {
+      clock: deps.clock,
+      log: deps.log,
+      totals: this.#totals,
+      userConnTimeoutMs: () => this.#config.userConnTimeoutMs,
+      onChange: () => this.#changed(),
+    };
+    this.#proxies = new ProxyRegistry({ ...shared, ports, config: () => this.#config });
+    this.#visitors = new Visitors({
+      ...shared,
+      proxy: (name) => this.#proxies.get(name),
+      session: (runId) => this.#sessions.get(runId),
+      pickProvider: (request) => hooks.pickProvider?.(request),
+    });
+  }
+
+  get port(): number | undefined {
+    return this.#tcp === undefined ? undefined : boundPort(this.#tcp);
+  }
+
+  async start(): Promise<void> {
+    if (this.#tcp !== undefined) return;
+    await this.#bind(this.#config);
+  }
+
+  async reconfigure(config: FrpServerConfig): Promise<void> {
+    const old = this.#config;
+    await this.#bind(config, old);
+    this.#config = config;
+    this.#proxies.allowPorts(config.allowPorts);
+    const { cert, key, clientCa } = old.tls;
+    if (config.tls.cert !== cert || config.tls.key !== key || config.tls.clientCa !== clientCa)
+      this.#secureContext = undefined;
+    if (config.token !== old.token) this.#log.info('token changed', { sessions: this.#sessions.size });
+  }
+
+  async stop(drainMs: number): Promise<void> {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    closeListener(this.#tcp);
+    closeListener(this.#unix);
+    const deadline = this.#clock.now() + drainMs;
+    while (this.#totals.openConnections > 0 && this.#clock.now() < deadline) await sleep(this.#clock, 50);
+    const reason = new TunnelError('closed', 'server is stopping');
+    for (const session of this.#sessions.values()) session.close(reason);
+    this.#totals.abortAll(reason);
+    for (const transport of this.#transports) transport.origin.cut(reason);
+    this.#tcp = undefined;
+    this.#unix = undefined;
+  }
+
+  sessions(): SessionInfo[] {
+    return [...this.#sessions.values()].map((session) => session.info());
+  }
+
+  proxies(): ProxyInfo[] {
+    return this.#proxies.list();
+  }
+
+  visitors(): VisitorInfo[] {
+    return this.#visitors.list();
+  }
+
+  totals(): FrpServerTotals {
+    const { bytesIn, bytesOut, connections, totalConnections } = this.#totals.snapshot();
+    return {
+      bytesIn,
+      bytesOut,
+      connections: totalConnections,
+      openConnections: connections,
+      refusedLogins: this.#refusedLogins,
+    };
+  }
+
+  /** Binds what differs from the old configuration, then releases what it replaced. */
+  async #bind(config: FrpServerConfig, old?: FrpServerConfig): Promise<void> {
+    const onSocket = (socket: Socket): void => this.#onSocket(socket);
+    const isTcpNew =
+      old === undefined || old.bindAddr !== config.bindAddr || old.bindPort !== config.bindPort;
+    const isUnixNew = old?.socketPath !== config.socketPath;
+    const tcp = isTcpNew
+      ? await listenOn({ host: config.bindAddr, port: config.bindPort }, onSocket)
+      : this.#tcp;
+    let unix = this.#unix;
+    try {
+      if (isUnixNew)
+        unix =
+          config.socketPath === undefined ? undefined : await listenOn({ path: config.socketPath }, onSocket);
+    } catch (err) {
+      if (isTcpNew) closeListener(tcp);
+      throw err;
+    }
+    if (isTcpNew) closeListener(this.#tcp);
+    if (isUnixNew) closeListener(this.#unix);
+    this.#tcp = tcp;
+    this.#unix = unix;
+  }
+
+  #onSocket(socket: Socket): void {
+    const remoteAddr =
+      socket.remoteAddress === undefined
+        ? 'unix'
+        : formatHostPort(socket.remoteAddress, socket.remotePort ?? 0);
+    if (this.#pending >= this.#config.limits.maxPendingConnections || this.#isStopped) {
+      socket.destroy();
+      return;
+    }
+    this.#pending += 1;
+    const { tls, limits } = this.#config;
+    const security = {
+      context: () => this.#context(),
+      wantsClientCertificate: tls.clientCa !== undefined,
+      isForced: tls.force || tls.clientCa !== undefined,
+    };
+    acceptTransport(socket, security, limits.loginTimeoutMs, this.#clock)
+      .then(({ kind, stream }) =>
+        kind === 'mux' ? this.#serveMux(stream, remoteAddr) : this.#serveSingle(stream, remoteAddr),
+      )
+      .catch((err: unknown) => this.#log.debug('connection refused', { remoteAddr, error: err }))
+      .finally(() => {
+        this.#pending -= 1;
+      });
+  }
+
+  #context(): Promise<SecureContext> {
+    this.#secureContext ??= this.#createContext().catch((err: unknown) => {
+      this.#secureContext = undefined;
+      throw err;
+    });
+    return this.#secureContext;
+  }
+
+  async #createContext(): Promise<SecureContext> {
+    const { cert, key, clientCa } = this.#config.tls;
+    const pair =
+      cert === undefined || key === undefined ? await makeSelfSigned(this.#clock.wallNow()) : { cert, key };
+    return createSecureContext({
+      ...pair,
+      minVersion: 'TLSv1.2',
+      ...(clientCa === undefined ? {} : { ca: clientCa }),
+    });
+  }
+
+  #serveMux(stream: ByteStream, remoteAddr: string): void {
+    const { limits, keepaliveMs } = this.#config;
+    let timer: Timer | undefined;
+    const transport: Transport = {
+      isKnown: false,
+      origin: { remoteAddr, isMultiplexed: true, cut: (err) => session.close(err) },
+    };
+    const session: YamuxSession = new YamuxSession(
+      stream,
+      'server',
+      {
+        onStream: (opened) => this.#serve(opened, transport),
+        onClose: () => {
+          timer?.cancel();
+          this.#transports.delete(transport);
+        },
+      },
+      { clock: this.#clock },
+      { keepaliveMs, maxStreams: limits.maxStreamsPerSession },
+    );
+    this.#transports.add(transport);
+    timer = this.#clock.after(limits.loginTimeoutMs, () => {
+      if (!transport.isKnown) session.close(new TunnelError('timeout', 'no login over the mux session'));
+    });
+  }
+
+  #serveSingle(stream: ByteStream, remoteAddr: string): void {
+    const cut = (err: Error): void => stream.destroy(err);
+    this.#serve(stream, { isKnown: false, origin: { remoteAddr, isMultiplexed: false, cut } });
+  }
+
+  /** Serves one logical connection by its first message. */
+  #serve(stream: ByteStream, transport: Transport): void {
+    const channel = new MessageChannel(stream, this.#clock);
+    this.#dispatch(channel, transport).catch((err: unknown) => {
+      channel.close(err instanceof Error ? err : undefined);
+      this.#log.debug('connection failed', { remoteAddr: transport.origin.remoteAddr, error: err });
+    });
+  }
+
+  async #dispatch(channel: MessageChannel, transport: Transport): Promise<void> {
+    const first = await channel.expect(
+      ['Login', 'NewWorkConn', 'NewVisitorConn'],
+      this.#config.limits.loginTimeoutMs,
+    );
+    if (first.name === 'Login') {
+      this.#login(channel, first.body, transport);
+      return;
+    }
+    transport.isKnown = true;
+    if (first.name === 'NewVisitorConn') {
+      await this.#visitors.serve(channel, first.body, transport.origin.remoteAddr).catch((err: unknown) => {
+        this.#log.debug('visitor refused', {
+          target: first.body.proxy_name,
+          remoteAddr: transport.origin.remoteAddr,
+          error: err,
+        });
+      });
+      return;
+    }
+    const session = this.#sessions.get(first.body.run_id);
+    if (session !== undefined) session.addWork(channel, first.body);
+    else {
+      channel.send(message('StartWorkConn', { error: 'no client with this run id' }));
+      channel.close();
+    }
+  }
+
+  #login(channel: MessageChannel, login: MessageOf<'Login'>['body'], transport: Transport): void {
+    const problem = this.#loginProblem(login);
+    const { remoteAddr } = transport.origin;
+    if (problem !== undefined) {
+      this.#refusedLogins += 1;
+      this.#log.warn('login refused', { remoteAddr, user: login.user, reason: problem });
+      channel.send(message('LoginResp', { version: protocolVersion, error: problem }));
+      channel.close();
+      return;
+    }
+    const runId = login.run_id === '' ? randomBytes(8).toString('hex') : login.run_id;
+    // The newest login wins at once: its predecessor is most likely dead without knowing.
+    this.#sessions.get(runId)?.cut(new TunnelError('closed', 'replaced by a newer login'));
+    const session = new ServerSession(runId, login, channel, transport.origin, {
+      clock: this.#clock,
+      log: this.#log.with({ runId }),
+      config: () => this.#config,
+      openProxy: (request, owner) => this.#proxies.open(request, owner),
+      closedProxy: (proxy) => this.#proxies.remove(proxy),
+      onChange: () => this.#changed(),
+      onClose: (closed) => this.#closed(closed),
+    });
+    transport.isKnown = true;
+    this.#sessions.set(runId, session);
+    channel.send(message('LoginResp', { version: protocolVersion, run_id: runId }));
+    session.start();
+    this.#log.info('client logged in', {
+      runId,
+      remoteAddr,
+      hostname: login.hostname,
+      version: login.version,
+    });
+    this.#changed();
+  }
+
+  #loginProblem(login: MessageOf<'Login'>['body']): string | undefined {
+    if (this.#isStopped) return 'server is stopping';
+    if (!isAuthKey(login.privilege_key, this.#config.token, login.timestamp))
+      return 'token in login does not match';
+    if (this.#sessions.size >= this.#config.limits.maxSessions && !this.#sessions.has(login.run_id))
+      return 'too many clients';
+    if (login.client_id === '') return undefined;
+    for (const other of this.#sessions.values()) {
+      const isSame = other.login.client_id === login.client_id && other.login.user === login.user;
+      if (isSame && other.runId !== login.run_id) return `client id ${login.client_id} is online already`;
+    }
+    return undefined;
+  }
+
+  #closed(session: ServerSession): void {
+    if (this.#sessions.get(session.runId) === session) this.#sessions.delete(session.runId);
+    this.#visitors.forget(session.runId);
+    this.#log.info('client gone', { runId: session.runId, remoteAddr: session.remoteAddr });
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.#hooks.onChange?.();
+  }
+}
+
+function closeListener(server: Server | undefined): void {
+  server?.close();
+}
