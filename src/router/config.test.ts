@@ -61,7 +61,7 @@ test('the token comes from the spec before the process, and is trimmed', () => {
   );
   assert.equal(build({ auth: { tokenFrom: { env: 'TOKEN' } } }, defaults, secrets).server.token, 'from-env');
   assert.equal(
-    build({}, { token: { value: 'plain' }, socketPath: undefined }, secrets).server.token,
+    build({}, { token: { value: 'plain\n' }, socketPath: undefined }, secrets).server.token,
     'plain',
   );
 });

@@ -166,7 +166,7 @@ function resolveToken(
 ): string {
   if (hasSource(from)) return resolveSecret(field, from, secrets);
   if (fallback === undefined) return '';
-  return 'file' in fallback ? resolveSecret('--token-file', fallback, secrets) : fallback.value;
+  return 'file' in fallback ? resolveSecret('--token-file', fallback, secrets) : fallback.value.trim();
 }
 
 /** The trimmed secret. An empty one is refused: it would admit everybody where somebody asked for a lock. */

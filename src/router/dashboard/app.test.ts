@@ -1,6 +1,7 @@
 /** The dashboard answers as frps does, to those who may ask. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Script } from 'node:vm';
 import { FakeClock } from '../../../test/support/fake-clock.ts';
 import {
   sampleProxy,
@@ -168,6 +169,9 @@ test('the page is served whole under /static/', async () => {
   const html = await page.text();
   assert.match(html, /<table id="services">/u);
   assert.doesNotMatch(html, /(?:src|href)="/u);
+  const script = /<script>(?<code>[\s\S]*)<\/script>/u.exec(html)?.groups?.['code'] ?? '';
+  assert.ok(script.length > 0);
+  assert.ok(new Script(script)); // parses
 });
 
 test('health needs no password and takes any method', async () => {

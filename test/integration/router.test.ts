@@ -1,0 +1,218 @@
+/** `edge router` beside `edge apiserver`: configured by an object, reporting to it, surviving without it. */
+import assert from 'node:assert/strict';
+import { existsSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import type { Socket } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { TestContext } from 'node:test';
+import { API_VERSION, ROUTERS } from '../../src/api/edge.ts';
+import type { Router, RouterSpecFrps } from '../../src/api/gen/types.ts';
+import { createApiClient } from '../../src/apiclient/client.ts';
+import type { ApiClient } from '../../src/apiclient/client.ts';
+import { isNotFound } from '../../src/apiclient/errors.ts';
+import { loadAccess } from '../../src/apiclient/kubeconfig.ts';
+import { runEdge, startEdge, startEdgeReady } from '../support/edge-process.ts';
+import { freePorts } from '../support/ports.ts';
+import type { TestProcess } from '../support/processes.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { waitFor } from '../support/wait.ts';
+
+interface World {
+  dataDir: string;
+  apiPort: number;
+  client: ApiClient;
+  apiserver: TestProcess;
+}
+
+function startApiserver(t: TestContext, dataDir: string, port: number): Promise<TestProcess> {
+  return startEdgeReady(t, [
+    'apiserver',
+    '--data-dir',
+    dataDir,
+    '--listen',
+    `127.0.0.1:${port}`,
+    '--node',
+    'node-1',
+  ]);
+}
+
+async function startWorld(t: TestContext): Promise<World> {
+  const dataDir = tempDir(t);
+  const [apiPort = 0] = await freePorts(1);
+  const apiserver = await startApiserver(t, dataDir, apiPort);
+  const kubeconfig = join(dataDir, 'admin.kubeconfig');
+  await waitFor(() => existsSync(kubeconfig), { what: 'admin.kubeconfig' });
+  const client = createApiClient(() => loadAccess({ kubeconfig, defaultKubeconfigs: [] }, {}));
+  t.after(() => client.close());
+  return { dataDir, apiPort, client, apiserver };
+}
+
+function startRouter(t: TestContext, world: World, ...args: string[]): TestProcess {
+  return startEdge(t, ['router', '--data-dir', world.dataDir, '--node', 'node-1', ...args]);
+}
+
+async function applySpec(client: ApiClient, frps: Partial<RouterSpecFrps>): Promise<void> {
+  const object = {
+    apiVersion: API_VERSION,
+    kind: 'Router',
+    metadata: { name: 'node-1' },
+    spec: { frps: { bindAddr: '127.0.0.1', ...frps } },
+  };
+  const create = () => client.create(ROUTERS, object);
+  await client
+    .patch(ROUTERS, 'node-1', { spec: object.spec }, { type: 'merge' })
+    .catch((err: unknown) => (isNotFound(err) ? create() : Promise.reject(err as Error)));
+}
+
+/** The Router once its Ready condition for the newest generation has this reason. */
+async function waitForReason(client: ApiClient, reason: string, timeoutMs = 10_000): Promise<Router> {
+  const look = async () => {
+    const router = await client.get<Router>(ROUTERS, 'node-1');
+    const ready = router.status?.conditions?.find(({ type }) => type === 'Ready');
+    const isCurrent = ready?.observedGeneration === router.metadata.generation;
+    return ready?.reason === reason && isCurrent ? router : undefined;
+  };
+  return waitFor(look, { what: `condition Ready with reason ${reason}`, timeoutMs });
+}
+
+async function accepts(port: number): Promise<boolean> {
+  const socket = await dial(port);
+  socket?.destroy();
+  return socket !== undefined;
+}
+
+function dial(port: number): Promise<Socket | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => resolve(socket));
+    socket.on('error', () => resolve(undefined));
+  });
+}
+
+test('an applied Router is served, reported, and moved when its spec changes', async (t) => {
+  const world = await startWorld(t);
+  const [first = 0, second = 0, dashboard = 0, metrics = 0] = await freePorts(4);
+  const router = startRouter(
+    t,
+    world,
+    '--metrics-addr',
+    `127.0.0.1:${metrics}`,
+    '--advertise-address',
+    'edge.example.org',
+  );
+  await router.waitForHttp(`http://127.0.0.1:${metrics}/readyz`, 503);
+  await router.waitForLine(/waiting for the Router object/u);
+  await applySpec(world.client, { bindPort: first, dashboardPort: dashboard });
+  const served = await waitForReason(world.client, 'Serving');
+  assert.equal(served.status?.conditions?.[0]?.status, 'True');
+  assert.deepEqual(served.status?.addresses, [{ type: 'Hostname', address: 'edge.example.org' }]);
+  assert.deepEqual(served.status?.activeServices, []);
+  assert.ok(served.status?.version);
+  await router.waitForHttp(`http://127.0.0.1:${metrics}/readyz`, 200);
+  assert.ok(await accepts(first));
+  const answer = await fetch(`http://127.0.0.1:${dashboard}/api/serverinfo`);
+  assert.equal(((await answer.json()) as { bindPort: number }).bindPort, first);
+
+  await applySpec(world.client, { bindPort: second, dashboardPort: dashboard });
+  await waitForReason(world.client, 'Serving');
+  assert.ok(await accepts(second));
+  await waitFor(async () => !(await accepts(first)), { what: 'the old port to be closed' });
+
+  assert.deepEqual(await router.stop(), { status: 0, signal: null });
+  await waitForReason(world.client, 'Stopped');
+});
+
+test('a wrong spec is reported and the last good one stays in force', async (t) => {
+  const world = await startWorld(t);
+  const [port = 0, other = 0] = await freePorts(2);
+  const router = startRouter(t, world);
+  await applySpec(world.client, { bindPort: port });
+  await waitForReason(world.client, 'Serving');
+  await applySpec(world.client, {
+    bindPort: other,
+    auth: { tokenFrom: { file: join(world.dataDir, 'no-token') } },
+  });
+  const refused = await waitForReason(world.client, 'InvalidConfiguration');
+  assert.match(refused.status?.conditions?.[0]?.message ?? '', /^spec\.frps\.auth\.tokenFrom: cannot read/u);
+  assert.ok(await accepts(port));
+  assert.equal(await accepts(other), false);
+  writeFileSync(join(world.dataDir, 'no-token'), 'secret\n');
+  await waitForReason(world.client, 'Serving');
+  assert.ok(await accepts(other));
+  await router.stop();
+});
+
+test('a taken port is reported and served once it is free', async (t) => {
+  const world = await startWorld(t);
+  const [port = 0] = await freePorts(1);
+  const holder = createServer();
+  await new Promise<void>((resolve) => {
+    holder.listen(port, '127.0.0.1', resolve);
+  });
+  t.after(() => void holder.close());
+  const router = startRouter(t, world);
+  await applySpec(world.client, { bindPort: port });
+  const failed = await waitForReason(world.client, 'BindFailed');
+  assert.match(failed.status?.conditions?.[0]?.message ?? '', /address already in use/u);
+  holder.close();
+  await waitForReason(world.client, 'Serving', 20_000);
+  await router.stop();
+});
+
+test('a killed API server does not stop the router, and gets its status when it is back', async (t) => {
+  const world = await startWorld(t);
+  const [port = 0, metrics = 0] = await freePorts(2);
+  const router = startRouter(t, world, '--metrics-addr', `127.0.0.1:${metrics}`);
+  await applySpec(world.client, { bindPort: port });
+  await waitForReason(world.client, 'Serving');
+  await world.apiserver.kill();
+  await router.waitForLine(/lost the API server/u);
+  assert.ok(await accepts(port));
+  await router.waitForHttp(`http://127.0.0.1:${metrics}/readyz`, 200);
+  await startApiserver(t, world.dataDir, world.apiPort);
+  const [moved = 0] = await freePorts(1);
+  await applySpec(world.client, { bindPort: moved });
+  await waitForReason(world.client, 'Serving', 15_000);
+  assert.ok(await accepts(moved));
+  await router.stop();
+});
+
+test('a deleted Router is drained, and a new one served', async (t) => {
+  const world = await startWorld(t);
+  const [port = 0] = await freePorts(1);
+  const router = startRouter(t, world, '--drain-timeout', '1s');
+  await applySpec(world.client, { bindPort: port });
+  await waitForReason(world.client, 'Serving');
+  await world.client.delete(ROUTERS, 'node-1');
+  await waitFor(async () => !(await accepts(port)), { what: 'the port to be closed' });
+  await applySpec(world.client, { bindPort: port });
+  await waitForReason(world.client, 'Serving');
+  assert.ok(await accepts(port));
+  await router.stop();
+});
+
+test('the router waits for an API server that is not there yet, and stops when told', async (t) => {
+  const router = startEdge(t, ['router', '--data-dir', tempDir(t), '--node', 'node-1']);
+  await router.waitForLine(/waiting for the API server/u);
+  assert.deepEqual(await router.stop(), { status: 0, signal: null });
+});
+
+const WRONG: readonly [string, readonly string[], RegExp][] = [
+  ['node name', ['--node', 'Not A Node'], /^error: --node: "Not A Node" is not a node name/u],
+  ['address', ['--advertise-address', '0.0.0.0'], /^error: --advertise-address: "0\.0\.0\.0" is not/u],
+  [
+    'socket path',
+    ['--socket', 'relative.sock'],
+    /^error: --socket: "relative\.sock" is not an absolute path/u,
+  ],
+  ['metrics address', ['--metrics-addr', 'nowhere'], /^error: --metrics-addr: "nowhere" is not an address/u],
+  ['flag', ['--nonsense'], /^error: unknown option '--nonsense'/u],
+];
+
+for (const [what, args, message] of WRONG) {
+  test(`a wrong ${what} ends with status 2 and one clear line`, async () => {
+    const { status, stderr } = await runEdge(['router', ...args]);
+    assert.equal(status, 2, stderr);
+    assert.match(stderr, message);
+  });
+}
