@@ -12,6 +12,10 @@ import { createApiClient } from '../../src/apiclient/client.ts';
 import type { ApiClient } from '../../src/apiclient/client.ts';
 import { isNotFound } from '../../src/apiclient/errors.ts';
 import { loadAccess } from '../../src/apiclient/kubeconfig.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { silentLogger } from '../../src/lib/log.ts';
+import { createFrpClient } from '../../src/tunnel/frpc/client.ts';
+import type { FrpClient } from '../../src/tunnel/frpc/types.ts';
 import { runEdge, startEdge, startEdgeReady } from '../support/edge-process.ts';
 import { freePorts } from '../support/ports.ts';
 import type { TestProcess } from '../support/processes.ts';
@@ -190,6 +194,139 @@ test('a deleted Router is drained, and a new one served', async (t) => {
   assert.ok(await accepts(port));
   await router.stop();
 });
+
+test('providers and visitors appear in the status, and a service is balanced', async (t) => {
+  const world = await startWorld(t);
+  const [port = 0, dashboard = 0] = await freePorts(2);
+  const tokenFile = join(world.dataDir, 'token');
+  writeFileSync(tokenFile, 'secret\n');
+  const router = startRouter(t, world, '--token-file', tokenFile);
+  await applySpec(world.client, { bindPort: port, dashboardPort: dashboard });
+  await waitForReason(world.client, 'Serving');
+  const pods = ['pod-a', 'pod-b'].map((pod) => startProvider(t, port, pod));
+  const seen = await waitFor(
+    async () => {
+      const { status } = await world.client.get<Router>(ROUTERS, 'node-1');
+      return status?.activeServices?.[0]?.providers?.length === 2 ? status : undefined;
+    },
+    { what: 'both providers in the status' },
+  );
+  const service = seen.activeServices?.[0];
+  assert.equal(`${service?.name}.${service?.namespace}:${service?.targetPort}`, 'echo.default:80');
+  assert.equal(service?.localPort, port);
+  assert.deepEqual(
+    service?.providers?.map(({ id, node, ready }) => [id, node, ready]),
+    [
+      ['echo.default.pod-a', 'node-1', true],
+      ['echo.default.pod-b', 'node-1', true],
+    ],
+  );
+  assert.deepEqual(
+    seen.clients?.map(({ id, role, serviceName }) => [id, role, serviceName]),
+    [
+      ['pod-a-echo', 'provider', 'echo.default'],
+      ['pod-b-echo', 'provider', 'echo.default'],
+    ],
+  );
+
+  const visitor = startClient(t, port, { pod: 'pod-c' });
+  await waitFor(() => visitor.phase === 'online', { what: 'the visitor to log in' });
+  const answers = [];
+  for (const target of ['echo.default', 'echo.default:80', 'echo.default', 'echo.default:80/tcp']) {
+    answers.push(await ask(visitor, target));
+  }
+  assert.deepEqual(answers.toSorted(), ['pod-a', 'pod-a', 'pod-b', 'pod-b']);
+  await assert.rejects(ask(visitor, 'other.default'), { code: 'EDGE_ERR_TUNNEL_VISITOR_REFUSED' });
+  const row = await waitFor(
+    async () => {
+      const { status } = await world.client.get<Router>(ROUTERS, 'node-1');
+      return status?.clients?.find(({ role }) => role === 'visitor');
+    },
+    { what: 'the visitor in the status' },
+  );
+  assert.equal(row.id, 'pod-c-echo');
+  const list = await fetch(`http://127.0.0.1:${dashboard}/api/proxy/stcp`);
+  const { proxies } = (await list.json()) as { proxies: { name: string; status: string }[] };
+  assert.deepEqual(
+    proxies.map(({ name, status }) => [name, status]),
+    [
+      ['echo.default.pod-a', 'online'],
+      ['echo.default.pod-b', 'online'],
+    ],
+  );
+
+  await pods[0]?.stop();
+  await waitFor(
+    async () => {
+      const { status } = await world.client.get<Router>(ROUTERS, 'node-1');
+      return status?.activeServices?.[0]?.providers?.length === 1;
+    },
+    { what: 'the provider that left to leave the status', timeoutMs: 2000 },
+  );
+  assert.deepEqual(
+    [await ask(visitor, 'echo.default'), await ask(visitor, 'echo.default')],
+    ['pod-b', 'pod-b'],
+  );
+  await router.stop();
+});
+
+function startClient(t: TestContext, port: number, metas: Record<string, string>): FrpClient {
+  const client = createFrpClient(
+    {
+      server: { host: '127.0.0.1', port },
+      token: 'secret',
+      user: '',
+      clientId: '',
+      metas,
+      poolCount: 1,
+      tls: undefined,
+      tcpMux: true,
+      keepaliveMs: 30_000,
+      additionalScopes: [],
+    },
+    { clock: systemClock, random: Math.random, log: silentLogger },
+  );
+  client.start();
+  t.after(() => client.stop());
+  return client;
+}
+
+/** A pod that provides echo.default: it sends its name to whoever connects. */
+function startProvider(t: TestContext, port: number, pod: string): FrpClient {
+  const client = startClient(t, port, { pod });
+  client.addProxy({
+    name: `echo.default.${pod}`,
+    type: 'stcp',
+    secretKey: 'key',
+    metas: { service: 'echo', namespace: 'default', port: '80', protocol: 'TCP', node: 'node-1' },
+    onConnection({ stream }) {
+      stream.setHandler({ onData() {}, onEnd() {}, onDrain() {}, onClose() {} });
+      stream.resume();
+      stream.write(Buffer.from(pod));
+      stream.end();
+    },
+  });
+  return client;
+}
+
+/** What the provider that a visitor reaches sends. */
+async function ask(visitor: FrpClient, proxyName: string): Promise<string> {
+  const stream = await visitor.openVisitor({ proxyName, secretKey: 'key' });
+  return new Promise((resolve, reject) => {
+    let text = '';
+    stream.setHandler({
+      onData(chunk) {
+        text += chunk.toString();
+      },
+      onEnd() {
+        stream.end();
+      },
+      onDrain() {},
+      onClose: (err) => (err === undefined ? resolve(text) : reject(err)),
+    });
+    stream.resume();
+  });
+}
 
 test('the router waits for an API server that is not there yet, and stops when told', async (t) => {
   const router = startEdge(t, ['router', '--data-dir', tempDir(t), '--node', 'node-1']);
