@@ -12,6 +12,7 @@ const DAY_MS = 86_400_000;
 /** Makes a self-signed ECDSA P-256 certificate, valid for ten years from an hour ago, as frp's own are. */
 export async function makeSelfSigned(now: Date): Promise<KeyPair> {
   // Loaded only here: most Routers never need it before the first TLS client comes.
+  await import('reflect-metadata'); // the library needs it in place first
   const { PemConverter, X509CertificateGenerator } = await import('@peculiar/x509');
   const crypto = webcrypto as unknown as NonNullable<
     Parameters<typeof X509CertificateGenerator.createSelfSigned>[1]
