@@ -18,10 +18,3 @@ export function labelOffsets(name: string): number[] {
   for (let at = 0; at < name.length - 1; at += 1 + name.charCodeAt(at)) offsets.push(at);
   return offsets;
 }
-
-/** The dotted form, for logs and tests; bytes outside printable ASCII and dots inside labels become `\DDD` (RFC 1035 5.1). */
-export function formatName(name: string): string {
-  const labels = labelOffsets(name).map((at) => name.slice(at + 1, at + 1 + name.charCodeAt(at)));
-  const escape = (char: string): string => `\\${String(char.charCodeAt(0)).padStart(3, '0')}`;
-  return `${labels.map((label) => label.replace(/[^!-~]|[.\\]/gu, escape)).join('.')}.`;
-}

@@ -159,13 +159,15 @@ export class UpstreamPool {
     const timer = this.#options.clock.after(limitMs, () => controller.abort());
     this.#waiting.add(controller);
     try {
-      let answer = await this.#exchange(exchangeUdp, upstream, query, controller.signal, true);
+      let hasEdns = true;
+      let answer = await this.#exchange(exchangeUdp, upstream, query, controller.signal, hasEdns);
       const rcode = readUint16(answer, 2) & 15;
       if (rcode === RCODE.FORMERR || rcode === RCODE.NOTIMP) {
-        answer = await this.#exchange(exchangeUdp, upstream, query, controller.signal, false);
+        hasEdns = false;
+        answer = await this.#exchange(exchangeUdp, upstream, query, controller.signal, hasEdns);
       }
       if ((readUint16(answer, 2) & FLAG.TC) !== 0) {
-        answer = await this.#exchange(exchangeTcp, upstream, query, controller.signal, true);
+        answer = await this.#exchange(exchangeTcp, upstream, query, controller.signal, hasEdns);
       }
       const hasQuestion = readUint16(answer, 4) === 1;
       const reply = hasQuestion ? parseUpstreamAnswer(answer, query.questionEnd) : undefined;
