@@ -21,6 +21,7 @@ async function runChecks(demo) {
       console.log(`${red('✗')} ${title}: ${err.message}  ${seconds(startedAt)}`);
     }
   }
+  if (counts.failed > 0) console.log(['', ...demo.processes.complaints()].join('\n'));
   console.log(`\ndemo: ${counts.passed} passed, ${counts.failed} failed`);
   return counts.failed === 0;
 }

@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { fileChunks, sha256Of } from './content.mjs';
-import { ctl } from './nodes.mjs';
+import { ctl, getRouter } from './nodes.mjs';
 import { until } from './wait.mjs';
 
 const BULK_BYTES = 64 * 1024 * 1024;
@@ -130,8 +130,11 @@ async function mirrorIsListed(node, peer) {
 async function survivesApiserver(demo) {
   const { processes, nodes, files } = demo;
   const before = await routersOf(nodes[0]);
+  const underWay = download(files);
+  underWay.catch(() => {}); // looked at below
   const crashed = await processes.crash(`apiserver on ${nodes[0].name}`);
   await serviceAnswers(files);
+  await underWay;
   await processes.restart(crashed);
   await serviceAnswers(files);
   const after = await routersOf(nodes[0]);
@@ -143,10 +146,19 @@ async function survivesApiserver(demo) {
 async function survivesRouter(demo) {
   const { processes, nodes, files } = demo;
   const crashed = await processes.crash(`router on ${nodes[1].name}`);
-  const first = await serviceAnswers(files);
+  const note = await serviceAnswers(files);
   await processes.restart(crashed);
+  await until(
+    `${nodes[0].name} sees the provider at ${nodes[1].name}'s Router again`,
+    RECOVERY_MS,
+    async () => {
+      const { status } = await getRouter(nodes[0], nodes[1].name);
+      const service = (status?.activeServices ?? []).find(({ name }) => name === 'files');
+      return (service?.providers ?? []).some(({ ready }) => ready);
+    },
+  );
   await serviceAnswers(files);
-  return first;
+  return note;
 }
 
 async function nameResolves(dns) {

@@ -7,6 +7,8 @@ import { until } from './wait.mjs';
 
 /** Lines of a log that are shown when its process fails. */
 const TAIL_LINES = 15;
+/** Warnings of one process that are shown when a check fails. */
+const COMPLAINTS = 8;
 /** After SIGTERM a process has this long; the demo starts edge with a shorter drain. */
 const STOP_MS = 5000;
 /** The line every subcommand of edge logs when it is ready. */
@@ -90,6 +92,15 @@ export class Processes {
   tail({ name, logFile }) {
     const lines = readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-TAIL_LINES);
     return [`--- end of the log of ${name}:`, ...lines, '---'].join('\n');
+  }
+
+  /** What running processes warned about, for the reader of a check that failed. */
+  complaints() {
+    return [...this.#running.values()].flatMap(({ name, logFile }) => {
+      const lines = readFileSync(logFile, 'utf8').split('\n');
+      const found = lines.filter((line) => / (?:WARN|ERROR) /u.test(line)).slice(-COMPLAINTS);
+      return found.map((line) => `${name}: ${line}`);
+    });
   }
 
   /** Ends everything, last started first asked, and removes the directory. Idempotent. */
