@@ -29,8 +29,8 @@ const fileOptions = {
 };
 const table = { ...processOptions, ...connectionOptions, ...sidecarOptions };
 
-/** Signals that go to the command besides SIGTERM and SIGINT. */
-const PASSED_SIGNALS = ['SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH'] as const;
+/** Signals that go to the command besides SIGTERM and SIGINT. Not SIGHUP: it reloads, and would end most commands. */
+const PASSED_SIGNALS = ['SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH'] as const;
 
 /** Runs the subcommand until a signal or the end of its command. */
 export async function run(argv: readonly string[], programName: string): Promise<void> {
