@@ -92,7 +92,7 @@ export function matchesLabels(
         return value === undefined || !requirement.values.includes(value);
       case 'exists':
         return value !== undefined;
-      case 'absent':
+      default:
         return value === undefined;
     }
   });

@@ -166,7 +166,7 @@ function observe(c: ApiContext, deps: ApiDeps, startedAt: number): void {
     verb,
     resource,
     ...(name !== undefined && isObjectName(name) ? { name } : {}),
-    ...(c.get('dryRun') === true ? { dryRun: true } : {}),
+    ...(c.get('dryRun') ? { dryRun: true } : {}),
     code,
     ...(address === undefined ? {} : { sourceIP: address }),
     ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),

@@ -45,40 +45,32 @@ const CHANGE = ['create', 'update', 'patch', 'delete'] as const;
 
 /** The rules of a role on the API server of `node`. */
 export function rulesOf(role: Role, node: string): readonly Rule[] {
-  switch (role) {
-    case 'admin':
-      return [{ verbs: ['*'], groups: ['*'], resources: ['*'] }];
-    case 'router':
-      return [
-        READ,
-        READ_CRDS,
-        { verbs: ['update', 'patch'], groups: [GROUP], resources: ['routers/status'], names: [node] },
-        {
-          verbs: [...CHANGE, 'deletecollection'],
-          groups: [GROUP],
-          resources: ['nodemaintenances', 'nodemaintenances/status'],
-        },
-      ];
-    case 'syncer':
-      return [
-        READ,
-        READ_CRDS,
-        { verbs: CHANGE, groups: [GROUP], resources: ['routers', 'routers/status'], onlyMirrors: true },
-      ];
-    case 'sidecar':
-      return [READ, READ_CRDS];
-    case 'cloud':
-      return [
-        READ,
-        READ_CRDS,
-        {
-          verbs: [...CHANGE, 'deletecollection'],
-          groups: [GROUP],
-          resources: ['routers', 'nodemaintenances'],
-        },
-      ];
-  }
+  return [...RULES[role](node), ...(role === 'admin' ? [] : [READ, READ_CRDS])];
 }
+
+/** What each role may do beyond reading. */
+const RULES = {
+  admin: () => [{ verbs: ['*'], groups: ['*'], resources: ['*'] }],
+  router: (node) => [
+    { verbs: ['update', 'patch'], groups: [GROUP], resources: ['routers/status'], names: [node] },
+    {
+      verbs: [...CHANGE, 'deletecollection'],
+      groups: [GROUP],
+      resources: ['nodemaintenances', 'nodemaintenances/status'],
+    },
+  ],
+  syncer: () => [
+    { verbs: CHANGE, groups: [GROUP], resources: ['routers', 'routers/status'], onlyMirrors: true },
+  ],
+  sidecar: () => [],
+  cloud: () => [
+    {
+      verbs: [...CHANGE, 'deletecollection'],
+      groups: [GROUP],
+      resources: ['routers', 'nodemaintenances'],
+    },
+  ],
+} satisfies Record<Role, (node: string) => readonly Rule[]>;
 
 /** Groups that give a role; certificates made here carry the prefixed form. */
 export function rolesOfGroups(groups: readonly string[]): Role[] {

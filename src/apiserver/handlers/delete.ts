@@ -17,6 +17,9 @@ interface DeleteOptions {
   resourceVersion: string | undefined;
 }
 
+/** Removals of a collection that are queued at once: a batch of the store, and far from its limit. */
+const CONCURRENT_REMOVALS = 256;
+
 const POLICIES = ['Background', 'Foreground', 'Orphan'];
 
 /** Reads DeleteOptions; the body wins over the query. There is no garbage collector, so policies change nothing. */
@@ -131,7 +134,11 @@ export async function deleteCollection(call: Call): Promise<Response> {
   const { items, metadata } = selectPage(call);
   const options = await readDeleteOptions(call);
   c.set('dryRun', options.dryRun);
-  const removals = await Promise.all(items.map((stored) => removeObject(call, stored.name, options)));
-  const removed = removals.filter((removal) => removal !== undefined).map((removal) => removal.stored);
+  const removed: StoredObject[] = [];
+  for (let at = 0; at < items.length; at += CONCURRENT_REMOVALS) {
+    const chunk = items.slice(at, at + CONCURRENT_REMOVALS);
+    const removals = await Promise.all(chunk.map((stored) => removeObject(call, stored.name, options)));
+    for (const removal of removals) if (removal !== undefined) removed.push(removal.stored);
+  }
   return listResponse(call, form, removed, metadata);
 }

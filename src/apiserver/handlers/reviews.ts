@@ -39,7 +39,7 @@ async function readSpec(c: ApiContext, kind: ReviewKind): Promise<ReviewSpec> {
   if (body['kind'] !== undefined && body['kind'] !== kind) {
     throw badRequest(`${JSON.stringify(body['kind'])} cannot be handled as a ${kind}`);
   }
-  return (body['spec'] ?? {}) as ReviewSpec;
+  return body['spec'] ?? {};
 }
 
 /** The fields that the reviews' spec messages give their numbers (authorization/v1 generated.proto). */
@@ -124,7 +124,7 @@ export async function reviewRules(c: ApiContext, deps: ApiDeps): Promise<Respons
       verbs: rule.verbs,
       apiGroups: rule.groups,
       resources: rule.resources,
-      ...(rule.names === undefined ? {} : { resourceNames: rule.names }),
+      resourceNames: rule.names, // undefined members are not written
     })),
   );
   const nonResourceRules = [{ verbs: ['get'], nonResourceURLs: READABLE_PATHS }];

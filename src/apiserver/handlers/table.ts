@@ -45,7 +45,7 @@ function columnDefinitions(resource: Resource): unknown[] {
       description: 'The name of the object, unique within its kind.',
       priority: 0,
     },
-    ...resource.columns.map((column) => ({
+    ...resource.columns.map(({ definition: column }) => ({
       name: column.name,
       type: column.type,
       format: column.format ?? '',
@@ -58,7 +58,7 @@ function columnDefinitions(resource: Resource): unknown[] {
 function cell(column: Column, object: KubeObject, now: number): unknown {
   const value = column.path(object)[0];
   if (value === undefined || value === null) return null;
-  switch (column.type) {
+  switch (column.definition.type) {
     case 'date': {
       const time = typeof value === 'string' ? Date.parse(value) : Number.NaN;
       return Number.isNaN(time) ? '<unknown>' : formatAge(now - time);
@@ -68,8 +68,8 @@ function cell(column: Column, object: KubeObject, now: number): unknown {
       return typeof value === 'number' ? value : null;
     case 'boolean':
       return typeof value === 'boolean' ? value : null;
-    case 'string':
-      return typeof value === 'object' ? JSON.stringify(value) : String(value as string | number | boolean);
+    default:
+      return typeof value === 'string' ? value : JSON.stringify(value);
   }
 }
 

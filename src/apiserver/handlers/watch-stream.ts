@@ -232,6 +232,6 @@ export class WatchRegistry {
   }
 
   endAll(): void {
-    for (const stream of [...this.#streams]) stream.end('shutdown');
+    for (const stream of this.#streams) stream.end('shutdown');
   }
 }

@@ -25,8 +25,8 @@ const BACKDATE_MS = 5 * 60_000;
 
 type CryptoKeyPair = webcrypto.CryptoKeyPair;
 
-async function generateKeys(): Promise<CryptoKeyPair> {
-  return (await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify'])) as CryptoKeyPair;
+function generateKeys(): Promise<CryptoKeyPair> {
+  return webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
 }
 
 /** 128 random bits, positive and without leading zeros (RFC 5280 4.1.2.2). */

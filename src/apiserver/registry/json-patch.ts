@@ -29,7 +29,7 @@ export function decodeJsonPatch(body: unknown): readonly Operation[] {
       throw badRequest(`error decoding patch: ${op}: from ${JSON.stringify(from)} is not a JSON pointer`);
     }
     if ((op === 'add' || op === 'replace' || op === 'test') && !Object.hasOwn(operation, 'value')) {
-      throw badRequest(`error decoding patch: ${op} ${String(path)}: value is missing`);
+      throw badRequest(`error decoding patch: ${op} ${path}: value is missing`);
     }
   }
   return body as Operation[];

@@ -77,7 +77,7 @@ export function decodeMetadata(kind: string, value: unknown, unknown: string[]):
     const entry = pruned[key];
     if (entry !== undefined) checkType(kind, key, schema, entry);
   }
-  return pruned as ObjectMeta;
+  return pruned;
 }
 
 function checkType(kind: string, field: string, schema: JsonSchema, value: unknown): void {

@@ -7,7 +7,8 @@ import { createValidator } from '../../api/validate.ts';
 import type { Validator } from '../../api/validate.ts';
 
 /** A column of a Table with its compiled path. */
-export interface Column extends PrinterColumn {
+export interface Column {
+  definition: PrinterColumn;
   path: JsonPath;
 }
 
@@ -52,9 +53,9 @@ function createResource(crd: CustomResourceDefinition): Resource {
     schema,
     validateMain: createValidator({ ...schema, properties: main }),
     validateStatus: createValidator({ type: 'object', properties: status === undefined ? {} : { status } }),
-    columns: (version.additionalPrinterColumns ?? []).map((column) => ({
-      ...column,
-      path: compileJsonPath(column.jsonPath),
+    columns: (version.additionalPrinterColumns ?? []).map((definition) => ({
+      definition,
+      path: compileJsonPath(definition.jsonPath),
     })),
   };
 }

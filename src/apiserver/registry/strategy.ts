@@ -31,7 +31,7 @@ export function decodeObject(resource: Resource, body: unknown): Decoded {
   }
   if (body['kind'] !== kind || body['apiVersion'] !== apiVersion) {
     throw badRequest(
-      `${String(body['kind'])} in version ${JSON.stringify(body['apiVersion'] ?? '')} cannot be handled as a ${kind}: the API version and kind of this path are ${apiVersion}, ${kind}`,
+      `${body['kind']} in version ${JSON.stringify(body['apiVersion'] ?? '')} cannot be handled as a ${kind}: the API version and kind of this path are ${apiVersion}, ${kind}`,
     );
   }
   const unknownFields: string[] = [];

@@ -201,10 +201,16 @@ export class DurableStore implements ObjectStore {
 
   #wake(): void {
     if (this.#committing !== undefined) return;
-    this.#committing = this.#drain().finally(() => {
-      this.#committing = undefined;
-      if (this.#queue.length > 0) this.#wake();
-    });
+    this.#committing = this.#drain()
+      .catch((err: unknown) => {
+        // SQLite itself failed (out of memory): nobody's write is left waiting, and nothing of it was kept
+        this.#deps.log.error('commit failed', { error: errorMessage(err) });
+        for (const pending of this.#queue.splice(0)) pending.reject(err);
+      })
+      .finally(() => {
+        this.#committing = undefined;
+        if (this.#queue.length > 0) this.#wake();
+      });
   }
 
   async #drain(): Promise<void> {
