@@ -8,7 +8,8 @@ import type { Clock, Timer } from '../lib/clock.ts';
 import { errorMessage } from '../lib/errors.ts';
 import { within } from '../lib/lifecycle.ts';
 import type { Logger } from '../lib/log.ts';
-import { urgencyOf } from './status.ts';
+import { statusKeys, urgencyOf } from './status.ts';
+import type { StatusKeys } from './status.ts';
 
 /** What the reporter needs. */
 export interface ReporterDeps {
@@ -39,7 +40,7 @@ const RETRY = { initialMs: 200, maxMs: 10_000 };
 export class StatusReporter {
   readonly #deps: ReporterDeps;
   readonly #backoff: Backoff;
-  #written: RouterStatus | undefined;
+  #written: StatusKeys | undefined;
   #writtenAt = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
   #timerDueMs = 0;
@@ -91,7 +92,7 @@ export class StatusReporter {
     const last = async (): Promise<void> => {
       await this.#writing;
       const status = this.#deps.snapshot();
-      if (status !== undefined) await this.#write(status);
+      if (status !== undefined) await this.#write(status, statusKeys(status));
     };
     await within(last(), LAST_WRITE_MS);
     this.#abort.abort();
@@ -119,7 +120,8 @@ export class StatusReporter {
     const startedAt = clock.now();
     const status = this.#deps.snapshot();
     if (status === undefined) return;
-    const urgency = urgencyOf(this.#written, status);
+    const keys = statusKeys(status);
+    const urgency = urgencyOf(this.#written, keys);
     const now = clock.now();
     this.#quietUntil = now + (now - startedAt) * COMPARE_SHARE;
     const waitMs = urgency === 'now' ? 0 : urgency === 'soon' ? CLIENTS_MS : HEARTBEAT_MS;
@@ -128,14 +130,14 @@ export class StatusReporter {
       this.#schedule(dueInMs);
       return;
     }
-    this.#writing = this.#write(status).finally(() => {
+    this.#writing = this.#write(status, keys).finally(() => {
       this.#writing = undefined;
       this.#schedule(COALESCE_MS);
     });
   }
 
   /** Never rejects: a failure sets the time of the next try. */
-  async #write(status: RouterStatus): Promise<void> {
+  async #write(status: RouterStatus, keys: StatusKeys): Promise<void> {
     if (this.#abort.signal.aborted) return; // stop() has waited long enough
     const { clock, log } = this.#deps;
     const limit = new AbortController();
@@ -145,7 +147,7 @@ export class StatusReporter {
     try {
       await this.#deps.write(status, limit.signal);
       this.#writes++;
-      this.#written = status;
+      this.#written = keys;
       this.#writtenAt = clock.now();
       this.#backoff.reset();
       this.#retryAt = 0;

@@ -208,27 +208,27 @@ function optional<Key extends string>(key: Key, value: string | undefined): Part
 /** How soon a difference between two statuses has to be written. */
 export type Urgency = 'now' | 'soon' | 'heartbeat';
 
-/**
- * Compares what is written with what is true now: `now` for what others route by (conditions, addresses,
- * services, providers), `soon` for clients that came or went, `heartbeat` for counters and times alone.
- */
-export function urgencyOf(written: RouterStatus | undefined, current: RouterStatus): Urgency {
-  if (written === undefined || routingKey(written) !== routingKey(current)) return 'now';
-  return clientKey(written) === clientKey(current) ? 'heartbeat' : 'soon';
+/** What of a status is compared, as texts. */
+export interface StatusKeys {
+  /** What others route by: conditions, addresses, services, providers. */
+  routing: string;
+  /** Which clients there are. */
+  clients: string;
 }
 
 /** Counters, which change with every connection. */
 const COUNTERS = new Set(['connections', 'bytesIn', 'bytesOut']);
 
-function withoutCounters(value: unknown): string {
-  return JSON.stringify(value, (key, entry: unknown) => (COUNTERS.has(key) ? undefined : entry));
+/** The parts of a status that are worth a write of their own; counters and times are in neither. */
+export function statusKeys(status: RouterStatus): StatusKeys {
+  const { lastHeartbeatTime: _time, clients, traffic: _traffic, ...routing } = status;
+  const text = (value: unknown): string =>
+    JSON.stringify(value, (key, entry: unknown) => (COUNTERS.has(key) ? undefined : entry)) ?? '';
+  return { routing: text(routing), clients: text(clients) };
 }
 
-function routingKey(status: RouterStatus): string {
-  const { lastHeartbeatTime: _time, clients: _clients, traffic: _traffic, ...routed } = status;
-  return withoutCounters(routed);
-}
-
-function clientKey(status: RouterStatus): string {
-  return withoutCounters(status.clients);
+/** Compares what is written with what is true: `now` for routing, `soon` for clients, `heartbeat` for the rest. */
+export function urgencyOf(written: StatusKeys | undefined, current: StatusKeys): Urgency {
+  if (written === undefined || written.routing !== current.routing) return 'now';
+  return written.clients === current.clients ? 'heartbeat' : 'soon';
 }
