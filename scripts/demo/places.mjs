@@ -38,21 +38,28 @@ function isUdpFree(host, port) {
   });
 }
 
-/** The DNS address: 127.0.0.2:53 where it may be bound, else a high port that is free for UDP and TCP. */
-export async function chooseDnsAddress() {
+/**
+ * The DNS address: 127.0.0.2:53 where it may be bound and no other demo is about to, else a high port that is free
+ * for UDP and TCP. `release` lets the next demo have port 53.
+ */
+export async function claimDnsAddress() {
   const host = '127.0.0.2';
   const isUsable = async (port) => (await isFree(host, port)) && (await isUdpFree(host, port));
-  if (await isUsable(53)) return { host, port: 53 };
+  const lock = await listen(host, LOCK_PORT);
+  if (lock !== undefined && (await isUsable(53))) return { host, port: 53, release: () => close(lock) };
+  if (lock !== undefined) await close(lock);
   for (let attempt = 0; attempt < 20; attempt++) {
     const [port] = await freePorts(1, host);
-    if (await isUsable(port)) return { host, port };
+    if (await isUsable(port)) return { host, port, release: () => {} };
   }
   throw new Error(`no free port for DNS on ${host}`);
 }
 
+/** Whoever listens on this port of an address has claimed what it stands for; nothing else uses it. */
+const LOCK_PORT = 7466;
+
 /** A /28 has 16 addresses; the last is none that a sidecar gives to a service, so it marks the block as taken. */
 const BLOCK_SIZE = 16;
-const LOCK_PORT = 7466;
 
 /**
  * Takes one of the 16 blocks of 127.0.66.0/24 in which the wanted ports are free on every address, so that demos

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { resolveName } from './checks.mjs';
 import { applyRouter, defineNode, startApiserver, startRouter, startSyncer } from './nodes.mjs';
-import { chooseDnsAddress, claimRange, freePorts } from './places.mjs';
+import { claimDnsAddress, claimRange, freePorts } from './places.mjs';
 import { run } from './processes.mjs';
 import { step } from './screen.mjs';
 import { hasProgram, startConsumer, startExporter, startFileService, startRedis } from './services.mjs';
@@ -60,7 +60,8 @@ async function startServices(processes, cleanups, nodes, secrets) {
     await startExporter(processes, nodes[1], exports, secrets);
     return Object.keys(exports).join(', ');
   });
-  const dns = await chooseDnsAddress();
+  const dns = await claimDnsAddress();
+  cleanups.push(dns.release);
   const mapped = Object.entries(exports).map(([name, { port }]) => `${name}:${port}`);
   const demo = { processes, nodes, dns };
   await step('node-1: sidecar that brings them here', async () => {
