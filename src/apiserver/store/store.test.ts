@@ -125,13 +125,13 @@ test('a write sees the ones queued before it, and a throw fails that write alone
     throw new Error('no');
   });
   const second = store.write('routers', 'a', (current) => {
-    seen.push((current?.object.spec as { value: number }).value);
+    seen.push(current?.object.spec);
     return { action: 'put', object: object('a', 2) };
   });
   await assert.rejects(failing, /no/u);
   assert.equal((await first).changed, 'ADDED');
   assert.equal((await second).changed, 'MODIFIED');
-  assert.deepEqual(seen, [1]);
+  assert.deepEqual(seen, [{ value: 1 }]);
   await store.close();
 });
 
