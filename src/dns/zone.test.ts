@@ -258,6 +258,14 @@ test('a wrong entry is refused and the former entries stay', () => {
   assert.ok(ask('mysql', 'A', kept));
 });
 
+test('a full name that DNS cannot carry is refused', () => {
+  const domain = Array.from({ length: 3 }, () => 'd'.repeat(60)).join('.');
+  const long = createZone({ clusterDomain: domain, namespace: 'default', ttlSeconds: 5 });
+  assert.throws(() => long.replace([{ ...MYSQL, name: 'm'.repeat(63) }]), { code: 'EDGE_ERR_DNS_ENTRY' });
+  long.replace([MYSQL]);
+  assert.equal(long.size, 1);
+});
+
 test('a cluster domain that is no domain name is refused', () => {
   const config = { clusterDomain: 'a..b', namespace: 'default', ttlSeconds: 5 };
   assert.throws(() => createZone(config), { code: 'EDGE_ERR_DNS_ENTRY' });

@@ -4,7 +4,7 @@
  * It never claims the whole cluster domain: a name is answered only when it is a mapped one, lies below a mapped one, or
  * is what a resolver's search list makes out of one. A lookup costs a few table reads whatever the number of names.
  */
-import { ipv4ToNumber } from '../lib/address.ts';
+import { isIP } from 'node:net';
 import { EdgeError } from '../lib/errors.ts';
 import { encodeName, labelOffsets } from './names.ts';
 import { emptyReply, EXTENDED_ERROR, RCODE, TYPE } from './wire.ts';
@@ -64,11 +64,7 @@ export function zoneEntryProblem(entry: ZoneEntry): string | undefined {
   if (!LABEL.test(entry.name)) return `service name "${entry.name}" is not a DNS label`;
   if (!LABEL.test(entry.namespace))
     return `namespace "${entry.namespace}" of "${entry.name}" is not a DNS label`;
-  try {
-    ipv4ToNumber(entry.address);
-  } catch {
-    return `address "${entry.address}" of ${id} is not an IPv4 address`;
-  }
+  if (isIP(entry.address) !== 4) return `address "${entry.address}" of ${id} is not an IPv4 address`;
   const badPort = entry.ports.find(({ port }) => !Number.isInteger(port) || port < 1 || port > 65_535);
   if (badPort !== undefined) return `port ${badPort.port} of ${id} is not between 1 and 65535`;
   const badAlias = entry.aliases?.find((alias) => encodeName(alias) === undefined);
@@ -86,11 +82,13 @@ interface Node {
   readonly kind: 'service' | 'reverse';
   readonly entry: ZoneEntry;
   readonly ownsBelow: boolean;
-  /** Replies built so far, by type; NODATA under -1. */
-  readonly replies: Map<number, Reply>;
+  /** Replies built so far, by type; NODATA under -1. Most names are never asked for and have none. */
+  replies: Map<number, Reply> | undefined;
 }
 
 const NODATA = -1;
+const SVC = wireName('svc');
+const REVERSE = wireName('in-addr.arpa');
 const LOOPBACK_REVERSE = wireName('127.in-addr.arpa');
 
 function wireName(text: string): string {
@@ -99,10 +97,15 @@ function wireName(text: string): string {
   return name;
 }
 
+function wireLabel(label: string): string {
+  return String.fromCharCode(label.length) + label.toLowerCase();
+}
+
 class ServiceZone implements Zone {
   readonly #config: ZoneConfig;
   readonly #domain: string;
   readonly #domainLabels: number;
+  readonly #svcDomain: string;
   /** What a search list appends, longest first. */
   readonly #suffixes: readonly string[];
   #nodes = new Map<string, Node>();
@@ -115,8 +118,12 @@ class ServiceZone implements Zone {
     this.#config = config;
     this.#domain = wireName(config.clusterDomain);
     this.#domainLabels = labelOffsets(this.#domain).length;
-    const svc = wireName(`svc.${config.clusterDomain}`);
-    this.#suffixes = [wireName(`${config.namespace}.svc.${config.clusterDomain}`), svc, this.#domain];
+    this.#svcDomain = wireName(`svc.${config.clusterDomain}`);
+    this.#suffixes = [
+      wireName(`${config.namespace}.svc.${config.clusterDomain}`),
+      this.#svcDomain,
+      this.#domain,
+    ];
   }
 
   get size(): number {
@@ -127,20 +134,25 @@ class ServiceZone implements Zone {
     const nodes = new Map<string, Node>();
     const ancestors = new Set<string>([this.#domain]);
     const add = (name: string, kind: Node['kind'], entry: ZoneEntry, ownsBelow: boolean): void => {
-      if (!nodes.has(name)) nodes.set(name, { kind, entry, ownsBelow, replies: new Map() });
+      if (!nodes.has(name)) nodes.set(name, { kind, entry, ownsBelow, replies: undefined });
     };
     for (const entry of entries) {
       const problem = zoneEntryProblem(entry);
       if (problem !== undefined) throw new EdgeError('EDGE_ERR_DNS_ENTRY', problem);
-      const short = wireName(`${entry.name}.${entry.namespace}`);
-      add(wireName(this.#fullName(entry)), 'service', entry, true);
-      add(wireName(`${entry.name}.${entry.namespace}.svc`), 'service', entry, true);
-      add(short, 'service', entry, false);
-      if (entry.namespace === this.#config.namespace) add(wireName(entry.name), 'service', entry, false);
-      add(wireName(`${entry.address.split('.').reverse().join('.')}.in-addr.arpa`), 'reverse', entry, true);
-      ancestors.add(wireName(`svc.${this.#config.clusterDomain}`));
-      ancestors.add(wireName(`${entry.namespace}.svc.${this.#config.clusterDomain}`));
+      // Put together from labels: this runs for thousands of entries while queries wait.
+      const label = wireLabel(entry.name);
+      const namespace = wireLabel(entry.namespace);
+      const full = label + namespace + this.#svcDomain;
+      if (full.length > 255)
+        throw new EdgeError('EDGE_ERR_DNS_ENTRY', `${this.#fullName(entry)} is longer than 253 characters`);
+      add(full, 'service', entry, true);
+      add(`${label}${namespace}${SVC}`, 'service', entry, true);
+      add(`${label}${namespace}\0`, 'service', entry, false);
+      if (entry.namespace === this.#config.namespace) add(`${label}\0`, 'service', entry, false);
+      add(entry.address.split('.').map(wireLabel).reverse().join('') + REVERSE, 'reverse', entry, true);
+      ancestors.add(namespace + this.#svcDomain);
     }
+    if (entries.length > 0) ancestors.add(this.#svcDomain);
     // After all proper names, so that an alias never hides one.
     for (const entry of entries) {
       for (const alias of entry.aliases ?? []) add(wireName(alias), 'service', entry, false);
@@ -172,9 +184,10 @@ class ServiceZone implements Zone {
       query.type === TYPE.ANY ||
       (node.kind === 'reverse' ? query.type === TYPE.PTR : isServiceType(query.type));
     const key = hasRecords ? query.type : NODATA;
-    const known = node.replies.get(key);
+    const known = node.replies?.get(key);
     if (known !== undefined) return known;
     const built = this.#build(node, key, query.name);
+    node.replies ??= new Map();
     node.replies.set(key, built);
     return built;
   }
