@@ -203,7 +203,7 @@ test('providers and visitors appear in the status, and a service is balanced', a
   const router = startRouter(t, world, '--token-file', tokenFile);
   await applySpec(world.client, { bindPort: port, dashboardPort: dashboard });
   await waitForReason(world.client, 'Serving');
-  const pods = ['pod-a', 'pod-b'].map((pod) => startProvider(t, port, pod));
+  const pods = ['pod-a', 'pod-b'].map((pod) => startProvider(t, port, pod, { token: 'secret' }));
   const seen = await waitFor(
     async () => {
       const { status } = await world.client.get<Router>(ROUTERS, 'node-1');
@@ -229,7 +229,7 @@ test('providers and visitors appear in the status, and a service is balanced', a
     ],
   );
 
-  const visitor = startClient(t, port, { pod: 'pod-c' });
+  const visitor = startClient(t, port, { pod: 'pod-c' }, 'secret');
   await waitFor(() => visitor.phase === 'online', { what: 'the visitor to log in' });
   const answers = [];
   for (const target of ['echo.default', 'echo.default:80', 'echo.default', 'echo.default:80/tcp']) {
@@ -270,11 +270,52 @@ test('providers and visitors appear in the status, and a service is balanced', a
   await router.stop();
 });
 
-function startClient(t: TestContext, port: number, metas: Record<string, string>): FrpClient {
+test('a stopped router refuses what is new and waits for what is open', async (t) => {
+  const world = await startWorld(t);
+  const [port = 0, metrics = 0] = await freePorts(2);
+  const socketPath = join(world.dataDir, 'router.sock');
+  const flags = ['--metrics-addr', `127.0.0.1:${metrics}`, '--socket', socketPath, '--drain-timeout', '30s'];
+  const router = startRouter(t, world, ...flags);
+  await applySpec(world.client, { bindPort: port });
+  const served = await waitForReason(world.client, 'Serving');
+  assert.deepEqual(served.status?.addresses, [
+    { type: 'InternalIP', address: '127.0.0.1' },
+    { type: 'Socket', address: socketPath },
+  ]);
+  startProvider(t, port, 'pod-a', { isHeld: true });
+  const visitor = startClient(t, port, {});
+  const stream = await waitFor(() => visitor.openVisitor({ proxyName: 'echo.default', secretKey: 'key' }), {
+    what: 'a connection to the provider',
+  });
+  let closedAt = 0;
+  const closed = new Promise<void>((resolve) => {
+    stream.setHandler({
+      onData() {},
+      onEnd() {},
+      onDrain() {},
+      onClose() {
+        closedAt = performance.now();
+        resolve();
+      },
+    });
+  });
+  stream.resume();
+  router.signal('SIGTERM');
+  await waitForReason(world.client, 'Stopped');
+  await waitFor(async () => !(await accepts(port)), { what: 'the port to be closed' });
+  await router.waitForHttp(`http://127.0.0.1:${metrics}/readyz`, 503);
+  assert.equal(closedAt, 0);
+  assert.equal(router.exit, undefined);
+  stream.destroy();
+  await closed;
+  await router.assertExit(0);
+});
+
+function startClient(t: TestContext, port: number, metas: Record<string, string>, token = ''): FrpClient {
   const client = createFrpClient(
     {
       server: { host: '127.0.0.1', port },
-      token: 'secret',
+      token,
       user: '',
       clientId: '',
       metas,
@@ -291,9 +332,14 @@ function startClient(t: TestContext, port: number, metas: Record<string, string>
   return client;
 }
 
-/** A pod that provides echo.default: it sends its name to whoever connects. */
-function startProvider(t: TestContext, port: number, pod: string): FrpClient {
-  const client = startClient(t, port, { pod });
+/** A pod that provides echo.default: it sends its name to whoever connects, and hangs up unless told to hold. */
+function startProvider(
+  t: TestContext,
+  port: number,
+  pod: string,
+  options: { isHeld?: boolean; token?: string } = {},
+): FrpClient {
+  const client = startClient(t, port, { pod }, options.token);
   client.addProxy({
     name: `echo.default.${pod}`,
     type: 'stcp',
@@ -303,7 +349,7 @@ function startProvider(t: TestContext, port: number, pod: string): FrpClient {
       stream.setHandler({ onData() {}, onEnd() {}, onDrain() {}, onClose() {} });
       stream.resume();
       stream.write(Buffer.from(pod));
-      stream.end();
+      if (options.isHeld !== true) stream.end();
     },
   });
   return client;
