@@ -174,18 +174,11 @@ test('a name is ready when something listens, and bare names answer when they ar
     ['db.prod', '127.0.66.2'],
     ['db.test', '127.0.66.3'],
   ]);
-  const entries = zoneEntries(mapped, addresses, (key) => ({
-    key,
-    address: '',
-    ports:
-      key === 'db.test'
-        ? [{ port: 1, state: 'failed', error: 'x' }]
-        : [{ port: 80, state: 'listening', error: undefined }],
-    connections: 0,
-    connectionsTotal: 0,
-    bytesIn: 0,
-    bytesOut: 0,
-  }));
+  const entries = zoneEntries(mapped, addresses, (key) =>
+    key === 'db.test'
+      ? [{ port: 1, state: 'failed', error: 'x' }]
+      : [{ port: 80, state: 'listening', error: undefined }],
+  );
   assert.deepEqual(
     entries.map(({ name, isReady, aliases }) => [name, isReady, aliases]),
     [

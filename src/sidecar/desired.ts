@@ -3,7 +3,7 @@ import { isLoopbackHost } from '../lib/address.ts';
 import type { ZoneEntry } from '../dns/zone.ts';
 import type { FrpClientConfig, ServerAddress } from '../tunnel/frpc/types.ts';
 import type { RouterChoice } from './connector.ts';
-import type { MappingDefinition, MappingStatus } from './mappings.ts';
+import type { MappingDefinition, MappingRequest, MappingStatus } from './mappings.ts';
 import type { SidecarConfig } from './options.ts';
 import type { ClientSettings, ClientTarget, RouterClient } from './router-clients.ts';
 import { neededRouters } from './routers.ts';
@@ -76,14 +76,7 @@ export function mappingDefinitions(
 }
 
 /** A connection that wants to be carried. */
-export interface ChoiceRequest {
-  key: string;
-  /** The local port it came in on. */
-  port: number;
-  /** Whether the service is mapped with several ports, so that the port says which providers are meant. */
-  isExact: boolean;
-  /** Open connections of the service by Router. */
-  connections: ReadonlyMap<string, number>;
+export interface ChoiceRequest extends MappingRequest {
   /** Whether the Routers' state cannot be known: then one that lists no provider may have one all the same. */
   isBlind: boolean;
 }
@@ -124,14 +117,14 @@ export function routerChoices(
 export function zoneEntries(
   mapped: readonly MappedService[],
   addresses: ReadonlyMap<string, string>,
-  statusOf: (key: string) => MappingStatus | undefined,
+  portsOf: (key: string) => MappingStatus['ports'],
 ): ZoneEntry[] {
   const bare = new Map<string, number>();
   for (const { name } of mapped) bare.set(name, (bare.get(name) ?? 0) + 1);
   return mapped.map((service) => {
     const { name, namespace, cluster } = service;
     const key = serviceKey(service);
-    const listening = (statusOf(key)?.ports ?? []).filter((port) => port.state === 'listening');
+    const listening = portsOf(key).filter((port) => port.state === 'listening');
     const aliases = cluster === undefined ? [] : [`${key}.svc.${cluster}`, `${key}.${cluster}`];
     if (bare.get(name) === 1) aliases.push(name); // unambiguous, so it answers from every namespace
     return {

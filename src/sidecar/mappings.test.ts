@@ -73,7 +73,7 @@ const definition = (port: number, options: Partial<MappingDefinition> = {}): Map
 });
 
 const isListening = (mappings: ReturnType<typeof setUp>['mappings']) =>
-  waitFor(() => mappings.get('web.default')?.ports.every(({ state }) => state === 'listening'), {
+  waitFor(() => mappings.ports('web.default').every(({ state }) => state === 'listening'), {
     what: 'listening',
   });
 
@@ -121,7 +121,7 @@ test('a connection is carried with half-close and says where it came from', asyn
   assert.equal(await closed, undefined);
   assert.equal(text(), 'answer');
   await waitFor(() => mappings.connections === 0, { what: 'counted out' });
-  const status = mappings.get('web.default');
+  const status = mappings.status()[0];
   assert.deepEqual([status?.connectionsTotal, status?.bytesIn, status?.bytesOut], [1, 7, 6]);
   assert.equal(mappings.isBusy('a'), false);
 });
@@ -181,9 +181,9 @@ test('a port taken by another program concerns that service alone and is taken o
   });
   const otherPort = await freePort('127.0.66.10');
   mappings.reconcile([definition(port), definition(otherPort, { key: 'db.default' })]);
-  await waitFor(() => mappings.get('web.default')?.ports[0]?.state === 'failed', { what: 'conflict seen' });
-  assert.match(mappings.get('web.default')?.ports[0]?.error ?? '', /address already in use/u);
-  await waitFor(() => mappings.get('db.default')?.ports[0]?.state === 'listening', {
+  await waitFor(() => mappings.ports('web.default')[0]?.state === 'failed', { what: 'conflict seen' });
+  assert.match(mappings.ports('web.default')[0]?.error ?? '', /address already in use/u);
+  await waitFor(() => mappings.ports('db.default')[0]?.state === 'listening', {
     what: 'other service up',
   });
   await new Promise<void>((resolve) => {
@@ -191,7 +191,7 @@ test('a port taken by another program concerns that service alone and is taken o
   });
   clock.advance(3000);
   await isListening(mappings);
-  assert.equal(mappings.get('web.default')?.ports[0]?.error, undefined);
+  assert.equal(mappings.ports('web.default')[0]?.error, undefined);
 });
 
 test('a listener that is closed before it is up does not come up', async (t) => {

@@ -38,14 +38,25 @@ export interface MappingStatus {
   bytesOut: number;
 }
 
+/** A connection to a mapped service. */
+export interface MappingRequest {
+  key: string;
+  /** The local port it came in on. */
+  port: number;
+  /** Whether the service listens on several ports, so that the port says which providers are meant. */
+  isExact: boolean;
+  /** Open connections of the service by Router. */
+  connections: ReadonlyMap<string, number>;
+}
+
 /** What mappings need. */
 export interface MappingsDeps {
   clock: Clock;
   random: () => number;
   log: Logger;
   connector: Connector;
-  /** The Routers that can carry a connection to this port of the service now; `connections` counts through each. */
-  choices(key: string, port: number, connections: ReadonlyMap<string, number>): RouterChoice[];
+  /** The Routers that can carry a connection now. */
+  choices(request: MappingRequest): RouterChoice[];
   /** A listener changed its state. */
   onChange(): void;
   /** A connection ended. */
@@ -57,7 +68,10 @@ export interface Mappings {
   /** Converges on these; services and ports that stay are not touched, nor are open connections of any. */
   reconcile(definitions: readonly MappingDefinition[]): void;
   status(): MappingStatus[];
-  get(key: string): MappingStatus | undefined;
+  /** The listeners of one service; cheap however many connections are open. */
+  ports(key: string): MappingStatus['ports'];
+  /** Whether a listener is still coming up. */
+  readonly isStarting: boolean;
   /** Open and parked connections. */
   readonly connections: number;
   /** Whether connections run through the Router. */
@@ -136,7 +150,8 @@ export function createMappings(deps: MappingsDeps): Mappings {
     const sourceIp = socket.remoteAddress ?? '';
     const request = {
       service: key,
-      choices: () => deps.choices(key, port, entry.byRouter),
+      choices: () =>
+        deps.choices({ key, port, isExact: entry.listeners.size > 1, connections: entry.byRouter }),
       balancer: entry.balancer,
       policy,
       sourceIp,
@@ -215,9 +230,15 @@ export function createMappings(deps: MappingsDeps): Mappings {
       }
     },
     status: () => [...entries.values()].map(statusOf),
-    get(key) {
+    ports(key) {
       const entry = entries.get(key);
-      return entry === undefined ? undefined : statusOf(entry);
+      return entry === undefined ? [] : portsOf(entry);
+    },
+    get isStarting() {
+      for (const entry of entries.values()) {
+        for (const { listener } of entry.listeners.values()) if (listener.state === 'starting') return true;
+      }
+      return false;
     },
     get connections() {
       return open.size;
@@ -257,14 +278,18 @@ function statusOf(entry: Entry): MappingStatus {
   return {
     key: entry.definition.key,
     address: entry.definition.address,
-    ports: [...entry.listeners.values()].map(({ port, listener }) => ({
-      port,
-      state: listener.state,
-      error: listener.error,
-    })),
+    ports: portsOf(entry),
     connections: entry.open.size,
     connectionsTotal: entry.total,
     bytesIn,
     bytesOut,
   };
+}
+
+function portsOf(entry: Entry): MappingStatus['ports'] {
+  return [...entry.listeners.values()].map(({ port, listener }) => ({
+    port,
+    state: listener.state,
+    error: listener.error,
+  }));
 }

@@ -107,18 +107,8 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
     random: deps.random,
     log,
     connector,
-    choices: (key, port, connections) =>
-      routerChoices(
-        {
-          key,
-          port,
-          connections,
-          isExact: (mappings.get(key)?.ports.length ?? 0) > 1,
-          isBlind: !routers.isConnected,
-        },
-        views,
-        (name) => clients.get(name),
-      ),
+    choices: (request) =>
+      routerChoices({ ...request, isBlind: !routers.isConnected }, views, (name) => clients.get(name)),
     onChange: () => schedule(),
     onIdle: () => onIdle(),
   });
@@ -135,10 +125,7 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
     },
     {
       name: 'listeners',
-      problem: () =>
-        mappings.status().some((status) => status.ports.some((port) => port.state === 'starting'))
-          ? 'listeners are coming up'
-          : undefined,
+      problem: () => (mappings.isStarting ? 'listeners are coming up' : undefined),
     },
   ];
   const problems = (): string[] => checks.flatMap((check) => check.problem() ?? []);
@@ -154,7 +141,7 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
     mappings.reconcile(
       mappingDefinitions(config, addresses, (key) => ports.update(key, knownPorts(views, key))),
     );
-    deps.names?.replace(zoneEntries(config.mapped, addresses, (key) => mappings.get(key)));
+    deps.names?.replace(zoneEntries(config.mapped, addresses, (key) => mappings.ports(key)));
     connector.wake();
     cache.save(() => ({
       addresses: book.snapshot(),
