@@ -251,6 +251,11 @@ export function createApiClient(
         signal,
       });
       if (!Array.isArray(list.items)) throw protocolError(connection.server());
+      for (const item of list.items as unknown as Partial<KubeObject>[]) {
+        // servers may leave them out of list items
+        item.apiVersion ??= list.apiVersion;
+        item.kind ??= resource.kind;
+      }
       return list;
     },
     create: (resource, object, query = {}) =>

@@ -116,8 +116,7 @@ export function createInformer<T extends KubeObject>(
     const next = new Map<string, T>();
     for (const item of list.items) {
       const name = item.metadata?.name;
-      if (name !== undefined && isWanted(item))
-        next.set(name, { ...item, apiVersion: `${resource.group}/${resource.version}`, kind: resource.kind });
+      if (name !== undefined && isWanted(item)) next.set(name, item);
     }
     const changed: string[] = [];
     for (const [name, object] of next) {

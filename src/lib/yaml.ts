@@ -42,5 +42,5 @@ export function parseYaml(text: string, source: string): unknown {
 
 /** Formats a value as YAML in the style of kubectl. */
 export function formatYaml(value: unknown): string {
-  return stringify(value, { lineWidth: 0, aliasDuplicateObjects: false, indentSeq: false });
+  return stringify(value, { lineWidth: 0, aliasDuplicateObjects: false, indentSeq: false, compat: 'yaml-1.1' });
 }

@@ -1,13 +1,13 @@
 /** `edge ctl apply`: makes objects as files say, remembering what the file said for the next time. */
 import type { KubeObject, ResourceRef } from '../../api/meta.ts';
-import { isConflict, isNotFound } from '../../apiclient/errors.ts';
-import { EdgeError, UsageError } from '../../lib/errors.ts';
+import { ApiError, isAlreadyExists, isConflict, isNotFound } from '../../apiclient/errors.ts';
+import { EdgeError, errorCode, UsageError } from '../../lib/errors.ts';
 import { EXIT_FAILURE, ExitStatus } from '../exit.ts';
 import { failureText } from './failure.ts';
 import { readManifests } from './manifests.ts';
 import type { Manifest } from './manifests.ts';
 import { listOf, objectPrinter } from './printers/objects.ts';
-import { pluralName, resourceOfKind, singularName } from './resources.ts';
+import { resourceOfKind, singularName } from './resources.ts';
 import { LAST_APPLIED_ANNOTATION, lastApplied, threeWayPatch, withLastApplied } from './three-way.ts';
 import { collect, createVerb, runVerb } from './verb.ts';
 import type { Session } from './verb.ts';
@@ -63,16 +63,11 @@ async function apply(session: Session, args: readonly string[], flags: ApplyFlag
     } catch (err) {
       // one bad object does not keep the others back
       hasFailed = true;
+      if (err instanceof ExitStatus) continue; // said already
       session.warn(
-        failureText(
-          err,
-          err instanceof EdgeError && err.code === 'EDGE_ERR_API_STATUS'
-            ? `error when applying "${manifest.source}"`
-            : undefined,
-        ),
+        failureText(err, err instanceof ApiError ? `error when applying "${manifest.source}"` : undefined),
       );
-      if (err instanceof EdgeError && err.code !== 'EDGE_ERR_API_STATUS' && err.code !== 'EDGE_ERR_CTL_KIND')
-        break;
+      if (!(err instanceof ApiError) && errorCode(err) !== 'EDGE_ERR_CTL_KIND') break;
     }
   }
   const [only] = results;
@@ -103,9 +98,9 @@ async function applyOne(session: Session, { source, object }: Manifest, flags: A
   if (flags.serverSide === true) return serverSide(session, resource, object, flags);
   for (let tries = 1; ; tries++) {
     try {
-      return await clientSide(session, resource, object, flags);
+      return await clientSide(session, resource, source, object, flags);
     } catch (err) {
-      if (!isConflict(err) || tries >= MAX_TRIES) throw err;
+      if ((!isConflict(err) && !isAlreadyExists(err)) || tries >= MAX_TRIES) throw err;
     }
   }
 }
@@ -157,6 +152,7 @@ async function serverSide(
 async function clientSide(
   session: Session,
   resource: ResourceRef,
+  source: string,
   object: KubeObject,
   flags: ApplyFlags,
 ): Promise<Applied> {
@@ -169,7 +165,13 @@ async function clientSide(
   } catch (err) {
     if (!isNotFound(err)) throw err;
     if (flags.dryRun === 'client') return { object: modified, verb: 'created' };
-    return { object: await session.client.create(resource, modified, options), verb: 'created' };
+    try {
+      return { object: await session.client.create(resource, modified, options), verb: 'created' };
+    } catch (failure) {
+      if (!(failure instanceof ApiError) || isAlreadyExists(failure)) throw failure;
+      session.warn(failureText(failure, `error when creating "${source}"`));
+      throw new ExitStatus(EXIT_FAILURE);
+    }
   }
   if (live.metadata.annotations?.[LAST_APPLIED_ANNOTATION] === undefined) {
     session.warn(
@@ -183,10 +185,8 @@ async function clientSide(
     type: 'merge',
     ...options,
   });
-  return { object: patched, verb: 'configured' };
-}
-
-/** `routers.edge.example.com "x"`, as messages name an object. */
-export function quotedName(resource: ResourceRef, name: string): string {
-  return `${pluralName(resource)} "${name}"`;
+  // a list that the server filled with defaults differs from the file although nothing changes
+  const isSame =
+    patched.metadata.resourceVersion === live.metadata.resourceVersion && flags.dryRun === 'none';
+  return { object: patched, verb: isSame ? 'unchanged' : 'configured' };
 }

@@ -5,6 +5,7 @@ import { parseTargets } from './resources.ts';
 import type { Target } from './resources.ts';
 import { ColumnWriter } from './printers/columns.ts';
 import { valueText } from './printers/jsonpath.ts';
+import { LAST_APPLIED_ANNOTATION } from './three-way.ts';
 import { createVerb, runVerb } from './verb.ts';
 import type { Session } from './verb.ts';
 
@@ -36,11 +37,7 @@ async function objectsOf(
     throw new UsageError('name cannot be provided when a selector is specified');
   if (name !== undefined) return [await session.client.get(resource, name)];
   const list = await session.client.list(resource, { labelSelector: selector });
-  return list.items.map((item) => ({
-    ...item,
-    apiVersion: `${resource.group}/${resource.version}`,
-    kind: resource.kind,
-  }));
+  return list.items;
 }
 
 /** Metadata that has lines of its own, or is of no use to people. */
@@ -54,7 +51,7 @@ export function describeObject(object: KubeObject): string {
     { indent: 0, key: 'Name', value: object.metadata.name ?? '' },
     { indent: 0, key: 'Namespace', value: object.metadata.namespace ?? '' },
     ...mapLines('Labels', object.metadata.labels, '='),
-    ...mapLines('Annotations', object.metadata.annotations, ': '),
+    ...mapLines('Annotations', withoutLastApplied(object.metadata.annotations), ': '),
     { indent: 0, key: 'API Version', value: object.apiVersion },
     { indent: 0, key: 'Kind', value: object.kind },
   ];
@@ -65,6 +62,14 @@ export function describeObject(object: KubeObject): string {
   addFields(lines, 0, { metadata, ...rest });
   lines.push({ indent: 0, key: 'Events', value: '<none>' });
   return alignLines(lines);
+}
+
+/** The record of the last apply repeats the spec; kubectl hides it too. */
+function withoutLastApplied(
+  annotations: Readonly<Record<string, string>> | undefined,
+): Record<string, string> {
+  const { [LAST_APPLIED_ANNOTATION]: _record, ...rest } = annotations ?? {};
+  return rest;
 }
 
 function mapLines(
@@ -99,7 +104,8 @@ function addFields(lines: Line[], indent: number, fields: Readonly<Record<string
   }
 }
 
-const ACRONYMS = new Set(['API', 'URL', 'UID', 'OSB', 'GUID', 'IP', 'ID', 'TLS', 'TCP', 'UDP']);
+/** The words that kubectl writes in capitals. */
+const ACRONYMS = new Set(['API', 'URL', 'UID', 'OSB', 'GUID']);
 
 /** `bindPort` as `Bind Port`, `uid` as `UID`. */
 function titleOf(key: string): string {
@@ -111,23 +117,21 @@ function titleOf(key: string): string {
     .join(' ');
 }
 
-/** Values of neighbouring lines of one depth stand in one column. */
+/** Values of neighbouring lines stand in one column, whatever their depth; a line without a value ends the block. */
 function alignLines(lines: readonly Line[]): string {
   let out = '';
-  for (let at = 0; at < lines.length;) {
-    const indent = lines[at]?.indent ?? 0;
-    let end = at;
-    while (end < lines.length && lines[end]?.indent === indent) end++;
-    const rows = lines
-      .slice(at, end)
-      .map(({ key, value }) => (value === undefined ? [`${key}:`] : [key === '' ? '' : `${key}:`, value]));
-    const pad = '  '.repeat(indent);
-    out += new ColumnWriter()
-      .format(rows)
-      .split('\n')
-      .map((line) => (line === '' ? '' : pad + line.trimEnd()))
-      .join('\n');
-    at = end;
+  let block: string[][] = [];
+  const flush = (): void => {
+    out += new ColumnWriter(2, 0).format(block);
+    block = [];
+  };
+  for (const { indent, key, value } of lines) {
+    const name = '  '.repeat(indent) + (key === '' ? '' : `${key}:`);
+    if (value === undefined) {
+      flush();
+      out += `${name}\n`;
+    } else block.push([name, value]);
   }
+  flush();
   return out;
 }

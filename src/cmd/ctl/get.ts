@@ -197,22 +197,12 @@ async function printObjects(
       if (answer.status >= 400) throw apiError(answer.status, answer.text, session.client.server);
       return [JSON.parse(answer.text) as KubeObject];
     }
-    const list = await session.client.list(resource, queryOf(flags));
-    return list.items.map((item) => ({
-      ...item,
-      apiVersion: `${resource.group}/${resource.version}`,
-      kind: resource.kind,
-    }));
+    return (await session.client.list(resource, queryOf(flags))).items;
   });
   const items = sorted(fetched.flat(), flags.sortBy, (item) => item);
   const [only] = items;
   if (targets.length === 1 && targets[0]?.name !== undefined) {
     if (only !== undefined) await session.print(printer(only));
-    return;
-  }
-  if (items.length === 0 && (flags.output === 'name' || (flags.output ?? '').startsWith('custom-columns'))) {
-    session.warn('No resources found');
-    if (flags.output !== 'name' && flags.headers) await session.print(printer(listOf([])));
     return;
   }
   await session.print(printer(listOf(items)));
@@ -244,13 +234,12 @@ async function watch(
   );
   if (name !== undefined && table.rows.length === 0) await session.client.get(resource, name); // throws its NotFound
   const tables = tablePrinter(flags, '');
+  const isWrapped = flags.outputWatchEvents === true && (flags.output === 'json' || flags.output === 'yaml');
   const show = async (part: Table, event: string): Promise<void> => {
     if (printer === undefined) await session.print(tables.format(part, event));
     else
       for (const row of part.rows)
-        await session.print(
-          printer(flags.outputWatchEvents === true ? { type: event, object: row.object } : row.object),
-        );
+        await session.print(printer(isWrapped ? { type: event, object: row.object } : row.object));
   };
   if (flags.watchOnly === true) tables.format({ ...table, rows: [] });
   else if (table.rows.length > 0) await show(table, 'ADDED');

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { KubeObject } from '../../api/meta.ts';
-import { EdgeError, errorMessage, UsageError } from '../../lib/errors.ts';
+import { EdgeError, errorCode, errorMessage, UsageError } from '../../lib/errors.ts';
 import { parseYamlDocuments } from '../../lib/yaml.ts';
 
 /** An object of a file. */
@@ -24,7 +24,7 @@ export async function readManifests(names: readonly string[], isRecursive: boole
     const text = name === '-' ? await readStdin() : readFileSync(name, 'utf8');
     for (const value of parseYamlDocuments(text, source)) manifests.push(...objectsOf(value, source, 0));
   }
-  if (manifests.length === 0) throw new UsageError('no objects passed to apply');
+  if (manifests.length === 0) throw new UsageError('the files hold no objects');
   return manifests;
 }
 
@@ -32,13 +32,8 @@ function filesOf(path: string, isRecursive: boolean): string[] {
   try {
     if (!statSync(path).isDirectory()) return [path];
   } catch (err) {
-    throw new EdgeError(
-      'EDGE_ERR_CTL_MANIFEST',
-      `the path "${path}" cannot be read: ${errorMessage(err).replace(`${path}: `, '')}`,
-      {
-        cause: err,
-      },
-    );
+    const why = errorCode(err) === 'ENOENT' ? 'does not exist' : `cannot be read: ${errorMessage(err)}`;
+    throw new EdgeError('EDGE_ERR_CTL_MANIFEST', `the path "${path}" ${why}`, { cause: err });
   }
   const found: string[] = [];
   for (const entry of readdirSync(path, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {

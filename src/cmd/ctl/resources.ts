@@ -10,8 +10,8 @@ export interface Target {
 }
 
 const RESOURCES: readonly { resource: ResourceRef; words: readonly string[] }[] = [
-  { resource: ROUTERS, words: ['routers', 'router', 'rt'] },
   { resource: NODE_MAINTENANCES, words: ['nodemaintenances', 'nodemaintenance', 'nm'] },
+  { resource: ROUTERS, words: ['routers', 'router', 'rt'] },
 ];
 /** Words that stand for every type (CRD categories). */
 const CATEGORIES = new Set(['all', 'edge']);
@@ -63,11 +63,6 @@ export function parseTargets(args: readonly string[]): Target[] {
   const resources = [...new Set(first.split(',').flatMap(resourcesOf))];
   if (rest.length === 0) return resources.map((resource) => ({ resource, name: undefined }));
   return resources.flatMap((resource) => rest.map((name) => ({ resource, name })));
-}
-
-/** `routers.edge.example.com`. */
-export function pluralName(resource: ResourceRef): string {
-  return `${resource.plural}.${resource.group}`;
 }
 
 /** `router.edge.example.com`, as results are reported. */

@@ -1,7 +1,7 @@
 /** The patch of a client-side apply: what the file changed since it was last applied, as a JSON merge patch; pure. */
 import { isDeepStrictEqual } from 'node:util';
 import type { KubeObject } from '../../api/meta.ts';
-import { sortKeys } from './printers/objects.ts';
+import { sortKeys } from './printers/sort-keys.ts';
 
 /** Holds the file as it was last applied, for the next apply to see what was dropped from it. */
 export const LAST_APPLIED_ANNOTATION = 'kubectl.kubernetes.io/last-applied-configuration';

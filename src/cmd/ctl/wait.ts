@@ -96,6 +96,7 @@ async function wait(session: Session, args: readonly string[], flags: WaitFlags)
       await session.client.get(resource, name); // says at once what is wrong with names and the connection
     } catch (err) {
       if (!mayBeMissing || !isNotFound(err)) throw err;
+      if (wanted(undefined)) continue; // gone before we looked: nothing to report
     }
     if (await waitFor(session, resource, name, wanted, deadline - systemClock.now())) {
       await session.print(`${singularName(resource)}/${name} condition met\n`);

@@ -2,6 +2,7 @@
 import { compileJsonPath } from '../../../api/json-path.ts';
 import type { JsonPath } from '../../../api/json-path.ts';
 import { EdgeError } from '../../../lib/errors.ts';
+import { sortKeys } from './sort-keys.ts';
 
 type Node =
   | { type: 'text'; text: string }
@@ -87,7 +88,7 @@ function pieces(expression: string): string[] {
     else if (character === '"' || character === "'") quote = character;
     else if (character === '[') depth++;
     else if (character === ']') depth--;
-    else if (/\s/u.test(character) && depth === 0) {
+    else if (at >= expression.length || (/\s/u.test(character) && depth === 0)) {
       if (at > start) out.push(expression.slice(start, at));
       start = at + 1;
     }
@@ -136,7 +137,7 @@ function render(nodes: readonly Node[], current: unknown, root: unknown): string
 /** A value as templates and custom columns print it: texts bare, structures as JSON. */
 export function valueText(value: unknown): string {
   if (typeof value === 'string') return value;
-  return value === null || value === undefined ? '' : JSON.stringify(value);
+  return value === null || value === undefined ? '' : JSON.stringify(sortKeys(value));
 }
 
 /** Compiles the path of `--sort-by`, custom columns and `wait`: braces and the leading dot may be left out. */

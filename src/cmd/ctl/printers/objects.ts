@@ -4,6 +4,7 @@ import { UsageError } from '../../../lib/errors.ts';
 import { readTextFile } from '../../options.ts';
 import { ColumnWriter } from './columns.ts';
 import { compileRelaxedPath, compileTemplate, valueText } from './jsonpath.ts';
+import { sortKeys } from './sort-keys.ts';
 
 /** Prints one object, or the List that stands for several; returns the text. */
 export type ObjectPrinter = (object: unknown) => string;
@@ -94,14 +95,6 @@ function withoutManaged(value: unknown): unknown {
   if (metadata === undefined) return value;
   const { managedFields: _managed, ...rest } = metadata;
   return { ...value, metadata: rest };
-}
-
-/** Keys in order, as kubectl's encoder has them: outputs can be compared line by line. */
-export function sortKeys(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sortKeys);
-  if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-  return Object.fromEntries(entries.map(([key, inner]) => [key, sortKeys(inner)]));
 }
 
 function columnsOfFile(path: string | undefined): string {
