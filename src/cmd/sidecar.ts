@@ -98,10 +98,15 @@ export async function run(argv: readonly string[], programName: string): Promise
   });
   if (child !== undefined)
     for (const signal of PASSED_SIGNALS) process.on(signal, () => child.signal(signal));
+  const passOn = (signal: NodeJS.Signals): boolean => {
+    const isTaken = child?.signal(signal) ?? false;
+    if (isTaken) sidecar.announceEnd();
+    return isTaken;
+  };
   await runComponent(
     {
       ...sidecar,
-      ...(child === undefined ? {} : { ended: child.ended, onSignal: (signal) => child.signal(signal) }),
+      ...(child === undefined ? {} : { ended: child.ended, onSignal: (signal) => passOn(signal) }),
     },
     context,
     settings,

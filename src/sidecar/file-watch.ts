@@ -1,5 +1,6 @@
 /** Notices that files changed, also when they are swapped through a symlink as Kubernetes does with volumes. */
 import { stat } from 'node:fs/promises';
+import { sleep } from '../lib/clock.ts';
 import type { Clock, Timer } from '../lib/clock.ts';
 
 /** Watches some files. */
@@ -11,6 +12,11 @@ export interface FileWatch {
 
 /** Polling, since inotify loses its file when a directory's symlink is swapped; one stat a file a second is nothing. */
 const PERIOD_MS = 1000;
+
+/** A file that is written in place is empty for a moment, which must not be taken for a list without services. */
+const SETTLE_MS = 50;
+/** A file that never rests is read all the same. */
+const MAX_SETTLE_LOOKS = 20;
 
 /** Creates a watch; `onChange` is called once for all files that changed within a period. */
 export function createFileWatch(clock: Clock, onChange: () => void): FileWatch {
@@ -25,11 +31,18 @@ export function createFileWatch(clock: Clock, onChange: () => void): FileWatch {
     isChecking = true;
     const started = generation;
     try {
-      const now = await marksOf([...marks.keys()]);
+      let now = await marksOf([...marks.keys()]);
+      if (started !== generation || isSame(now, marks)) return;
+      for (let look = 0; look < MAX_SETTLE_LOOKS; look++) {
+        await sleep(clock, SETTLE_MS);
+        const later = await marksOf([...marks.keys()]);
+        const isSettled = isSame(later, now);
+        now = later;
+        if (isSettled) break;
+      }
       if (started !== generation) return;
-      const hasChanged = [...now].some(([path, mark]) => marks.get(path) !== mark);
       marks = now;
-      if (hasChanged) onChange();
+      onChange();
     } finally {
       isChecking = false;
     }
@@ -50,6 +63,10 @@ export function createFileWatch(clock: Clock, onChange: () => void): FileWatch {
       timer = undefined;
     },
   };
+}
+
+function isSame(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
+  return [...a].every(([path, mark]) => b.get(path) === mark);
 }
 
 async function marksOf(paths: readonly string[]): Promise<Map<string, string>> {

@@ -60,6 +60,8 @@ export interface Sidecar extends Component {
   readonly checks: readonly ReadinessCheck[];
   /** Reads the configuration again; rejects, with the old one in force, when it is wrong. */
   reload(): Promise<void>;
+  /** Is not ready from now on and unregisters its exports; names and connections go on. For a child that is ending. */
+  announceEnd(): void;
   status(): SidecarStatus;
   /** The bound port of the admin surface. */
   readonly adminPort: number | undefined;
@@ -82,6 +84,7 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
   let views: readonly RouterView[] = [];
   let phase: SidecarStatus['phase'] = 'starting';
   let isScheduled = false;
+  let isEnding = false;
   let isDnsUp = deps.names === undefined;
   let admin: HttpServer | undefined;
   const readyWaiters = new Set<() => void>();
@@ -114,18 +117,19 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
   });
 
   const checks: ReadinessCheck[] = [
-    { name: 'draining', problem: () => (phase === 'draining' ? 'the sidecar is stopping' : undefined) },
+    { name: 'draining', problem: () => (isEnding ? 'the sidecar is stopping' : undefined) },
     { name: 'dns', problem: () => (isDnsUp ? undefined : 'the responder does not listen yet') },
     {
       name: 'routers',
       problem: () =>
-        routers.hasSynced || cached !== undefined
+        routers.hasSynced || cached !== undefined || config.mapped.length + config.exported.length === 0
           ? undefined
           : 'no Router was seen yet: the API server does not answer and there is no cache',
     },
     {
       name: 'listeners',
-      problem: () => (mappings.isStarting ? 'listeners are coming up' : undefined),
+      // Once it is ready a service that is added does not take the pod out of service.
+      problem: () => (phase === 'starting' && mappings.isStarting ? 'listeners are coming up' : undefined),
     },
   ];
   const problems = (): string[] => checks.flatMap((check) => check.problem() ?? []);
@@ -136,7 +140,7 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
     views = selectRouters(known, { node: first.node, only: config.routers });
     clients.reconcile(clientTargets(config, views));
     const secretFor = (key: string): string => config.overrides.get(key)?.secretKey ?? config.secretKey;
-    exports.reconcile(defineExports(config.exported, first.pod, secretFor), clients.list());
+    if (!isEnding) exports.reconcile(defineExports(config.exported, first.pod, secretFor), clients.list());
     ports.retain(new Set(keys));
     mappings.reconcile(
       mappingDefinitions(config, addresses, (key) => ports.update(key, knownPorts(views, key))),
@@ -267,8 +271,14 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
     if (open() > 0) log.warn('closing connections that did not end in time', { connections: open() });
   };
 
+  const announceEnd = (): void => {
+    isEnding = true;
+    exports.withdraw();
+  };
+
   const stop = async (): Promise<void> => {
     phase = 'draining';
+    isEnding = true;
     for (const wake of readyWaiters) wake();
     readyWaiters.clear();
     await starting?.catch(() => {}); // start() has told its caller
@@ -289,6 +299,7 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
     start: () => (starting ??= start()),
     stop: () => (stopping ??= stop()),
     reload,
+    announceEnd,
     status,
     get adminPort() {
       return admin?.port;

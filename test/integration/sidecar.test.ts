@@ -92,12 +92,18 @@ test('configuration and imports are applied when their files change, and kept wh
 test('a command runs once the sidecar is ready, gets signals, and its status is the sidecar’s', async (t) => {
   const node = await startNode(t);
   const script =
-    "process.on('SIGTERM', () => process.exit(42)); process.on('SIGUSR2', () => console.log('got it')); console.log('started'); setInterval(() => {}, 1000)";
-  const { process: sidecar } = await node.startSidecar('pod-1', {}, [process.execPath, '-e', script]);
+    "process.on('SIGTERM', () => console.log('ending')); process.on('SIGQUIT', () => process.exit(42)); process.on('SIGUSR2', () => console.log('got it')); console.log('started'); setInterval(() => {}, 1000)";
+  const world = await node.startSidecar('pod-1', {}, [process.execPath, '-e', script]);
+  const sidecar = world.process;
   await sidecar.waitForLine(/^started$/u);
   sidecar.signal('SIGUSR2');
   await sidecar.waitForLine(/^got it$/u);
-  assert.deepEqual(await sidecar.stop(), { status: 42, signal: null });
+  assert.equal((await world.get('/readyz')).status, 200);
+  sidecar.signal('SIGTERM');
+  await sidecar.waitForLine(/^ending$/u);
+  assert.equal((await world.get('/readyz')).status, 503); // from the first signal on, while the command takes its time
+  sidecar.signal('SIGQUIT');
+  await sidecar.assertExit(42);
 });
 
 test('a command that dies of a signal, or cannot be started, ends the sidecar as a shell would', async (t) => {
@@ -118,7 +124,7 @@ test('a command waits for readiness', async (t) => {
     t,
     ['sidecar', '--server', `http://127.0.0.1:${port}`, '--data-dir', tempDir(t), '--', 'echo', 'too early'],
     {
-      env: { SIDECAR_DNS_ADDR: 'off', SIDECAR_ADMIN_ADDR: 'off' },
+      env: { SIDECAR_MAPPED_SERVICES: 'web', SIDECAR_DNS_ADDR: 'off', SIDECAR_ADMIN_ADDR: 'off' },
     },
   );
   await child.waitForLine(/lost the API server|cannot reach/u);
