@@ -26,7 +26,7 @@ const CASES: [string, unknown, unknown, unknown, unknown][] = [
   ],
 ];
 for (const [what, original, modified, live, patch] of CASES) {
-  test(`${what}`, () => {
+  test(`the patch is right when ${what}`, () => {
     assert.deepEqual(threeWayPatch(object(original), object(modified), object(live)), patch);
   });
 }
