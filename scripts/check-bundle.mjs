@@ -9,7 +9,7 @@ import { join } from 'node:path';
 const edge = join(import.meta.dirname, '../dist/edge');
 
 /** Chosen from what was measured when it was written, with room to grow by about half. */
-const LIMITS = { sizeMiB: 3, startMs: 100, memoryMiB: 20 };
+const LIMITS = { sizeMiB: 3, startMs: 150, memoryMiB: 20 };
 const ROUNDS = 9;
 
 /** Prints processor time (µs) and peak memory (KiB) when the process ends; a preload that leaves the loader as it is. */
