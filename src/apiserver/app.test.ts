@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { parseTokenFile } from './auth/tokens.ts';
-import { createHarness, NODE_MAINTENANCES, router, ROUTERS } from './testing/harness.ts';
-import type { Answer, Harness } from './testing/harness.ts';
+import { createHarness, NODE_MAINTENANCES, router, ROUTERS } from '../../test/support/apiserver-harness.ts';
+import type { Answer, Harness } from '../../test/support/apiserver-harness.ts';
 
 const TABLE = 'application/json;as=Table;v=v1;g=meta.k8s.io,application/json';
 const MERGE = 'application/merge-patch+json';
