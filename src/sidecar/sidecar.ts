@@ -70,6 +70,9 @@ export interface Sidecar extends Component {
 /** Time that a scrape or status request under way gets at the end, milliseconds. */
 const ADMIN_GRACE_MS = 500;
 
+/** A reconcile with thousands of services takes milliseconds: it is followed by this many times as much rest. */
+const REST_RATIO = 4;
+
 /** Creates a sidecar; throws UsageError when the configuration is wrong, before anything is opened. */
 export function createSidecar(deps: SidecarDeps): Sidecar {
   const { clock, log, routers } = deps;
@@ -85,6 +88,7 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
   let phase: SidecarStatus['phase'] = 'starting';
   let isScheduled = false;
   let isEnding = false;
+  let restUntil = -Infinity;
   let isDnsUp = deps.names === undefined;
   let admin: HttpServer | undefined;
   const readyWaiters = new Set<() => void>();
@@ -159,19 +163,26 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
     }
   };
 
-  /** Many changes of one moment cost one reconcile. */
+  const runScheduled = (): void => {
+    isScheduled = false;
+    if (phase === 'draining') return;
+    const startedAt = clock.now();
+    try {
+      reconcile();
+    } catch (err) {
+      log.error('cannot apply the current state', { error: errorMessage(err) });
+    }
+    const endedAt = clock.now();
+    restUntil = endedAt + REST_RATIO * (endedAt - startedAt);
+  };
+
+  /** Many changes of one moment cost one reconcile, and changes that never end a fifth of the time at most. */
   const schedule = (): void => {
     if (isScheduled || phase === 'draining') return;
     isScheduled = true;
-    setImmediate(() => {
-      isScheduled = false;
-      if (phase === 'draining') return;
-      try {
-        reconcile();
-      } catch (err) {
-        log.error('cannot apply the current state', { error: errorMessage(err) });
-      }
-    });
+    const delayMs = restUntil - clock.now();
+    if (delayMs < 1) setImmediate(runScheduled);
+    else clock.after(delayMs, runScheduled);
   };
 
   const reload = async (): Promise<void> => {
