@@ -37,6 +37,8 @@ export interface HttpServer {
 
 /** Go clients keep idle connections for 90 s; a server that closes earlier resets their next request. */
 const KEEP_ALIVE_MS = 120_000;
+/** How often a closing server looks for connections that have become idle. */
+const SWEEP_MS = 20;
 
 /** Starts a server; rejects with EDGE_ERR_LISTEN that names the address. */
 export async function listenHttp(options: HttpListenOptions): Promise<HttpServer> {
@@ -78,11 +80,14 @@ async function closeServer(server: Server, sockets: Set<Socket>, graceMs: number
   const closed = new Promise<void>((resolve) => {
     server.close(() => resolve());
   });
+  // close() looks for idle connections once; those that finish a request later would be kept alive until the cut
   server.closeIdleConnections();
+  const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS);
   const cut = setTimeout(() => {
     for (const socket of sockets) socket.destroy();
   }, graceMs);
   await closed;
+  clearInterval(sweep);
   clearTimeout(cut);
 }
 
