@@ -18,8 +18,7 @@ export function hints({ dns, nodes, files, redis, adminPort }) {
     ],
     ...(redis === undefined ? [] : [['Redis', `redis-cli -h ${redis.host} -p ${redis.port} ping`]]),
     ['kubectl', `KUBECONFIG=${near.adminKubeconfig} kubectl get routers -o wide`],
-    ['the node', `${edge} ctl --kubeconfig ${near.adminKubeconfig} status`],
-    ['one hop after the other', `${edge} ctl --kubeconfig ${near.adminKubeconfig} trace files`],
+    ['the node', `${edge} ctl --kubeconfig ${near.adminKubeconfig} status --node ${near.name}`],
     ['the sidecar', `curl -s http://127.0.0.1:${adminPort}/status`],
     ...nodes.map(({ name, dashboardPort }) => [`dashboard of ${name}`, `http://127.0.0.1:${dashboardPort}/`]),
   ];
