@@ -51,7 +51,7 @@ export async function run(argv: readonly string[]): Promise<void> {
     .option('--field-selector <QUERY>', 'objects whose fields match')
     .option('--all', 'all objects of the types')
     .option('--ignore-not-found', 'end well when an object is missing')
-    .option('--wait', 'wait until the objects are gone (default)')
+    .option('--wait', 'wait until the objects are gone', true)
     .option('--no-wait', 'return once deletion has begun')
     .option('--timeout <DURATION>', 'longest wait; 0s waits for ever', '0s')
     .option('--dry-run <MODE>', 'none, client (send nothing) or server (store nothing)', 'none')

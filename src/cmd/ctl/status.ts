@@ -73,14 +73,12 @@ async function apiServerLines(client: ApiClient, lines: StatusLine[]): Promise<R
   }
 }
 
-/** What the sidecar's /status says, as far as it is understood here. */
+/** What the sidecar's /status says, as far as it is shown here; another program may answer instead. */
 interface SidecarStatus {
-  ready?: boolean;
-  problems?: unknown;
-  mapped?: unknown;
-  exported?: unknown;
-  mappedServices?: unknown;
-  exportedServices?: unknown;
+  phase?: string;
+  problems?: string[];
+  services?: { name?: string; namespace?: string; state?: string }[];
+  exports?: unknown[];
 }
 
 async function sidecarLines(url: string): Promise<StatusLine[]> {
@@ -100,20 +98,7 @@ async function sidecarLines(url: string): Promise<StatusLine[]> {
         },
       ];
     }
-    const value = JSON.parse(answer.text) as SidecarStatus;
-    const counts = [
-      countText(value.mappedServices ?? value.mapped, 'mapped service'),
-      countText(value.exportedServices ?? value.exported, 'exported service'),
-    ].filter((text) => text !== undefined);
-    const isReady = value.ready !== false;
-    return [
-      {
-        part: 'sidecar',
-        state: isReady ? 'ok' : 'problem',
-        text: [url, ...counts, ...(isReady ? [] : ['not ready'])].join(', '),
-        ...(isReady ? {} : { hint: `see ${url}/readyz?verbose` }),
-      },
-    ];
+    return [sidecarLine(url, JSON.parse(answer.text) as SidecarStatus)];
   } catch (err) {
     if (err instanceof EdgeError && err.code === 'EDGE_ERR_API_UNREACHABLE')
       return [{ part: 'sidecar', state: 'absent', text: `none at ${url}` }];
@@ -130,13 +115,25 @@ async function sidecarLines(url: string): Promise<StatusLine[]> {
   }
 }
 
-function countText(list: unknown, what: string): string | undefined {
-  const count = Array.isArray(list)
-    ? list.length
-    : typeof list === 'object' && list !== null
-      ? Object.keys(list).length
-      : undefined;
-  return count === undefined ? undefined : `${count} ${what}${count === 1 ? '' : 's'}`;
+function sidecarLine(
+  url: string,
+  { phase, problems = [], services = [], exports = [] }: SidecarStatus,
+): StatusLine {
+  const text = `${url}, ${phase ?? 'phase unknown'}, ${services.length} mapped, ${exports.length} exported`;
+  if (phase !== 'ready') {
+    const hint = problems[0] ?? `see ${url}/readyz?verbose`;
+    return { part: 'sidecar', state: 'problem', text, hint };
+  }
+  const lacking = services
+    .filter(({ state }) => state !== 'ready')
+    .map(({ name = '?', namespace = '?', state = '?' }) => `${name}.${namespace} (${state})`);
+  if (lacking.length === 0) return { part: 'sidecar', state: 'ok', text };
+  return {
+    part: 'sidecar',
+    state: 'problem',
+    text,
+    hint: `without a working provider: ${lacking.join(', ')}`,
+  };
 }
 
 function hasColor(): boolean {
