@@ -57,6 +57,20 @@ test('a Router that hangs is left after a while when there is another', async ()
   assert.equal((await opened).router, 'two');
 });
 
+test('a Router that was silent comes last for a while, and first again after an answer', async () => {
+  let visit = hangs;
+  const flaky: Visit = (...args) => visit(...args);
+  const { clock, connector, request } = setUp(() => [router('one', flaky), router('two', accepts)]);
+  const opened = connector.open(request, never);
+  await clock.advanceAsync(2000);
+  await opened;
+  assert.equal((await connector.open(request, never)).router, 'two');
+  assert.equal(connector.counters.retried, 1);
+  visit = accepts;
+  await clock.advanceAsync(5000);
+  assert.equal((await connector.open(request, never)).router, 'one');
+});
+
 test('a connection waits for a Router and continues the moment one comes', async () => {
   let choices: RouterChoice[] = [];
   const { clock, connector, request } = setUp(() => choices);

@@ -2,8 +2,9 @@
 import { Backoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { sleep } from '../lib/clock.ts';
-import { EdgeError, errorMessage } from '../lib/errors.ts';
+import { EdgeError, errorCode, errorMessage } from '../lib/errors.ts';
 import type { ByteStream } from '../tunnel/byte-stream.ts';
+import { TUNNEL_ERRORS } from '../tunnel/errors.ts';
 import type { FrpClient, VisitorRequest } from '../tunnel/frpc/types.ts';
 import type { Balancer, Choice, LbPolicy } from './balancer.ts';
 
@@ -61,6 +62,10 @@ export interface ConnectorDeps {
 
 /** A Router that answers neither yes nor no gets this long while there is another one to try. */
 const ATTEMPT_MS = 2000;
+/** How long a Router that was silent is tried after all others. */
+const SUSPECT_MS = 5000;
+/** Added to its tier: behind every tier there is. */
+const SUSPECT_TIER = 10;
 /** Between rounds in which every listed Router said no: its status may be a moment behind. */
 const RETRY = { initialMs: 100, maxMs: 1000 };
 
@@ -71,25 +76,54 @@ export function createConnector(deps: ConnectorDeps): Connector {
   /** Aborted, and replaced, with each change: everybody who waits wakes up. */
   let change = new AbortController();
 
+  /** Routers that did not answer lately, and until when they come last. */
+  const suspects = new Map<string, number>();
+
   const attempt = async (
     choice: RouterChoice,
     request: ConnectRequest,
     isLast: boolean,
     signal: AbortSignal,
-  ) => {
+  ): Promise<ByteStream> => {
     const abort = new AbortController();
     const onAbort = (): void => abort.abort();
     signal.addEventListener('abort', onAbort, { once: true });
-    const timer = isLast ? undefined : clock.after(ATTEMPT_MS, onAbort);
+    let isSilent = false;
+    const timer = isLast
+      ? undefined
+      : clock.after(ATTEMPT_MS, () => {
+          isSilent = true;
+          abort.abort();
+        });
     try {
-      return await choice.client.openVisitor(
+      const stream = await choice.client.openVisitor(
         { ...request.visitor, proxyName: choice.proxyName },
         abort.signal,
       );
+      suspects.delete(choice.name);
+      return stream;
+    } catch (err) {
+      if (!isSilent && errorCode(err) !== TUNNEL_ERRORS.timeout) throw err;
+      suspects.set(choice.name, clock.now() + SUSPECT_MS);
+      throw new EdgeError('EDGE_ERR_SIDECAR_ROUTER_SILENT', 'no answer in time', {
+        cause: err,
+        retryable: true,
+      });
     } finally {
       timer?.cancel();
       signal.removeEventListener('abort', onAbort);
     }
+  };
+
+  /** The Routers to try, in order; one that was silent a moment ago would cost each connection the same wait. */
+  const candidates = (request: ConnectRequest): RouterChoice[] => {
+    let choices = request.choices();
+    if (suspects.size > 0) {
+      const now = clock.now();
+      for (const [name, until] of suspects) if (until <= now) suspects.delete(name);
+      choices = choices.map((choice) => (suspects.has(choice.name) ? demoted(choice) : choice));
+    }
+    return request.balancer.order(choices, request.policy, request.sourceIp);
   };
 
   const park = async (limitMs: number, changed: AbortSignal, signal: AbortSignal): Promise<void> => {
@@ -113,7 +147,7 @@ export function createConnector(deps: ConnectorDeps): Connector {
     let reason = 'no Router that is online has a ready provider';
     for (;;) {
       const changed = change.signal; // taken before looking, so that no change in between is missed
-      const choices = request.balancer.order(request.choices(), request.policy, request.sourceIp);
+      const choices = candidates(request);
       for (const [at, choice] of choices.entries()) {
         try {
           const stream = await attempt(choice, request, at === choices.length - 1, signal);
@@ -156,6 +190,10 @@ export function createConnector(deps: ConnectorDeps): Connector {
       change = new AbortController();
     },
   };
+}
+
+function demoted(choice: RouterChoice): RouterChoice {
+  return { ...choice, tier: choice.tier + SUSPECT_TIER };
 }
 
 /** One connection's place among the parked ones; held from its first wait until it is opened or given up. */
