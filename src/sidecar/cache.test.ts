@@ -112,6 +112,16 @@ test('a cache with wrong content is refused', () => {
         {
           metadata: { name: 'a' },
           spec: { frps: { bindPort: 1 } },
+          status: { addresses: [{ type: 'InternalIP', address: 5 }] },
+        },
+      ],
+    },
+    {
+      ...good,
+      routers: [
+        {
+          metadata: { name: 'a' },
+          spec: { frps: { bindPort: 1 } },
           status: { activeServices: [{ providers: 1 }] },
         },
       ],

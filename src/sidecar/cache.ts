@@ -124,6 +124,9 @@ function isRouter(value: unknown): value is Router {
     !['addresses', 'conditions', 'activeServices'].every((key) => isOptionalList(status[key]))
   )
     return false;
+  const addresses = (status['addresses'] ?? []) as Record<string, unknown>[];
+  if (!addresses.every(({ type, address }) => typeof type === 'string' && typeof address === 'string'))
+    return false;
   return ((status['activeServices'] ?? []) as Record<string, unknown>[]).every((service) =>
     isOptionalList(service['providers']),
   );

@@ -43,6 +43,7 @@ export function checkLabel(text: string, role: string, what: string): string {
 
 /** Throws UsageError unless `value` is a port number; `what` names the entry. */
 export function checkPort(value: unknown, role: string, what: string): number {
+  if (value === undefined || value === null) throw new UsageError(`${what}: ${role} is missing`);
   const port = typeof value === 'string' && /^\d{1,5}$/u.test(value) ? Number(value) : value;
   if (typeof port !== 'number' || !Number.isInteger(port) || port < 1 || port > 65535) {
     const shown = typeof value === 'string' ? `"${value}"` : JSON.stringify(value);

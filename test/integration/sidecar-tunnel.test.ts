@@ -180,6 +180,28 @@ test('new connections use another Router when one is killed, without a failure',
     assert.equal(await exchange(address, port, `r${round}`), `web:r${round}`);
 });
 
+test('a Router that hangs without a word delays few connections and fails none', async (t) => {
+  const { node, router } = await startOneRouter(t);
+  await node.createRouter('node-2');
+  node.startRouter('node-2');
+  const target = await startAnswering(t, 'web');
+  await node.startSidecar('provider', { SIDECAR_EXPORTED_SERVICES: `web=${target}` });
+  const consumer = await node.startSidecar('consumer', { SIDECAR_MAPPED_SERVICES: 'web' });
+  await consumer.until(
+    ({ services, routers }) =>
+      new Set(services[0]?.providers.map((provider) => provider.router)).size === 2 &&
+      routers.every(({ phase }) => phase === 'online'),
+    'both Routers',
+    15_000,
+  );
+  const { address, port } = await whenServed(consumer, 'web');
+  router.signal('SIGSTOP');
+  for (let round = 0; round < 6; round++) {
+    assert.equal(await exchange(address, port, `r${round}`), `web:r${round}`);
+  }
+  assert.ok((await consumer.status()).parked.retried <= 1); // the others knew better
+});
+
 test('when the only Router is restarted connections wait for it and work again', async (t) => {
   const { node, router } = await startOneRouter(t);
   const target = await startAnswering(t, 'web');
