@@ -35,8 +35,15 @@ function base64(text: string): string {
 export async function ensureKubeconfigs(target: KubeconfigTarget, deps: PkiDeps): Promise<void> {
   for (const role of ROLES) {
     const path = join(target.dataDir, `${role}.kubeconfig`);
-    if (isCurrent(await readKubeconfig(path), role, target, deps.clock.wallNow())) continue;
-    await writeFileAtomic(path, await renderKubeconfig(role, target, deps), 0o600);
+    const found = await readKubeconfig(path);
+    const user = validUser(found, role, target, deps.clock.wallNow());
+    if (user !== undefined && hasCluster(found, target)) continue;
+    // a new port or address alone keeps the certificate: making one costs more than the rest of a start
+    await writeFileAtomic(
+      path,
+      renderKubeconfig(role, target, user ?? (await makeUser(role, target, deps))),
+      0o600,
+    );
     deps.log.info('kubeconfig written', { file: path, server: target.server });
   }
 }
@@ -49,52 +56,60 @@ async function readKubeconfig(path: string): Promise<Kubeconfig | undefined> {
   }
 }
 
-function isCurrent(found: Kubeconfig | undefined, role: Role, target: KubeconfigTarget, now: Date): boolean {
+function hasCluster(found: Kubeconfig | undefined, target: KubeconfigTarget): boolean {
   const cluster = found?.clusters?.[0]?.cluster;
-  const user = found?.users?.[0]?.user;
-  if (cluster?.['server'] !== target.server) return false;
   const trust = target.trust === undefined ? undefined : base64(target.trust);
-  if (cluster['certificate-authority-data'] !== trust) return false;
-  if (target.authority === undefined) return user?.['client-certificate-data'] === undefined;
+  return cluster?.['server'] === target.server && cluster['certificate-authority-data'] === trust;
+}
+
+/** The credentials of a kubeconfig when they may go on being used. */
+function validUser(
+  found: Kubeconfig | undefined,
+  role: Role,
+  target: KubeconfigTarget,
+  now: Date,
+): Record<string, string> | undefined {
+  const user = found?.users?.[0]?.user;
   const data = user?.['client-certificate-data'];
+  if (target.authority === undefined) return user !== undefined && data === undefined ? user : undefined;
   const certificate =
     data === undefined ? undefined : parseCertificate(Buffer.from(data, 'base64').toString());
-  return (
+  const isValid =
     certificate !== undefined &&
     isFresh(certificate, now) &&
     isSignedBy(certificate, target.authority) &&
-    certificate.subject.split('\n').includes(`CN=${userName(role, target.node)}`)
-  );
+    certificate.subject.split('\n').includes(`CN=${userName(role, target.node)}`);
+  return isValid ? user : undefined;
 }
 
 function userName(role: Role, node: string): string {
   return `edge:${role}:${node}`;
 }
 
-async function renderKubeconfig(role: Role, target: KubeconfigTarget, deps: PkiDeps): Promise<string> {
-  const { server, trust, authority, node } = target;
-  const user: Record<string, string> = {};
-  if (authority !== undefined) {
-    const { issue } = await import('./certificates.ts');
-    const pair = await issue(authority, {
-      subject: { commonName: userName(role, node), organizations: [`edge:${role}`] },
-      usage: 'client',
-      names: [],
-      now: deps.clock.wallNow(),
-      lifetimeMs: LEAF_LIFETIME_MS,
-    });
-    user['client-certificate-data'] = base64(pair.certificate);
-    user['client-key-data'] = base64(pair.key);
-  }
+async function makeUser(
+  role: Role,
+  target: KubeconfigTarget,
+  deps: PkiDeps,
+): Promise<Record<string, string>> {
+  if (target.authority === undefined) return {};
+  const { issue } = await import('./certificates.ts');
+  const pair = await issue(target.authority, {
+    subject: { commonName: userName(role, target.node), organizations: [`edge:${role}`] },
+    usage: 'client',
+    names: [],
+    now: deps.clock.wallNow(),
+    lifetimeMs: LEAF_LIFETIME_MS,
+  });
+  return { 'client-certificate-data': base64(pair.certificate), 'client-key-data': base64(pair.key) };
+}
+
+function renderKubeconfig(role: Role, target: KubeconfigTarget, user: Record<string, string>): string {
+  const { server, trust } = target;
+  const cluster = { server, ...(trust === undefined ? {} : { 'certificate-authority-data': base64(trust) }) };
   return formatYaml({
     apiVersion: 'v1',
     kind: 'Config',
-    clusters: [
-      {
-        name: 'edge',
-        cluster: { server, ...(trust === undefined ? {} : { 'certificate-authority-data': base64(trust) }) },
-      },
-    ],
+    clusters: [{ name: 'edge', cluster }],
     users: [{ name: role, user }],
     contexts: [{ name: 'edge', context: { cluster: 'edge', user: role } }],
     'current-context': 'edge',
