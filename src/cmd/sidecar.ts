@@ -32,6 +32,19 @@ const table = { ...processOptions, ...connectionOptions, ...sidecarOptions };
 /** Signals that go to the command besides SIGTERM and SIGINT. Not SIGHUP: it reloads, and would end most commands. */
 const PASSED_SIGNALS = ['SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH'] as const;
 
+const HELP = `
+Examples:
+  edge sidecar --mapped-services mysql,redis.cache:6379
+  edge sidecar --exported-services web=8080,db.prod=127.0.0.1:3306
+  edge sidecar --mapped-services mysql --dns-addr 127.0.0.2:53 -- ./app --verbose
+  curl http://127.0.0.1:7460/status
+
+The configuration file may also have "services": a list of {name, namespace, lbPolicy,
+secretKey, parkTimeout}, the settings of single services.
+
+Signals: SIGTERM and SIGINT drain and stop, or go to COMMAND and end with it; SIGHUP
+re-reads all files; SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH go to COMMAND.`;
+
 /** Runs the subcommand until a signal or the end of its command. */
 export async function run(argv: readonly string[], programName: string): Promise<void> {
   const dashes = argv.indexOf('--');
@@ -45,6 +58,7 @@ export async function run(argv: readonly string[], programName: string): Promise
     .usage('[options] [-- COMMAND [ARGS...]]')
     .allowExcessArguments(false);
   addOptions(command, { ...fileOptions, ...table });
+  command.addHelpText('after', HELP);
   await command.parseAsync([...own], { from: 'user' });
 
   const { config: configPath } = readOptions(command, fileOptions);
