@@ -27,7 +27,10 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
     description: 'bring remote services to loopback, publish local ones, answer their names',
     load: () => import('./sidecar.ts'),
   },
-  ctl: { description: 'inspect and operate nodes, Routers and services', load: () => import('./ctl/main.ts') },
+  ctl: {
+    description: 'inspect and operate nodes, Routers and services',
+    load: () => import('./ctl/main.ts'),
+  },
 };
 
 const VERSION_TEXT = `edge ${version} (commit ${commit}, frp protocol ${protocolVersion})`;
@@ -51,7 +54,8 @@ async function main(): Promise<void> {
     .description('Reach services by name across edge nodes behind NAT.')
     .version(VERSION_TEXT, '-V, --version', 'print version, commit and protocol version')
     .showHelpAfterError('run "edge --help" for the subcommands');
-  for (const [key, { description }] of Object.entries(SUBCOMMANDS)) program.command(key).description(description);
+  for (const [key, { description }] of Object.entries(SUBCOMMANDS))
+    program.command(key).description(description);
   program.exitOverride();
   if (name === undefined) program.help({ error: true });
   await program.parseAsync(['node', 'edge', ...(name === undefined ? [] : [name]), ...args]);

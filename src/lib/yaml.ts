@@ -42,5 +42,10 @@ export function parseYaml(text: string, source: string): unknown {
 
 /** Formats a value as YAML in the style of kubectl. */
 export function formatYaml(value: unknown): string {
-  return stringify(value, { lineWidth: 0, aliasDuplicateObjects: false, indentSeq: false, compat: 'yaml-1.1' });
+  return stringify(value, {
+    lineWidth: 0,
+    aliasDuplicateObjects: false,
+    indentSeq: false,
+    compat: 'yaml-1.1',
+  });
 }
