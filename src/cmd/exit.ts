@@ -1,6 +1,7 @@
 /** How the program ends: one clear line on stderr and the right exit status. */
-import { CommanderError } from 'commander';
-import { EdgeError, errorMessage, UsageError } from '../lib/errors.ts';
+import type { CommanderError } from 'commander';
+import { errorCode, errorMessage, USAGE_ERROR } from '../lib/errors.ts';
+import type { EdgeError } from '../lib/errors.ts';
 
 /** Done, or drained after a signal. */
 export const EXIT_OK = 0;
@@ -11,6 +12,7 @@ export const EXIT_USAGE = 2;
 
 /** Ends the process with a status that was decided elsewhere and already explained to the user. */
 export class ExitStatus extends Error {
+  readonly code = 'EDGE_EXIT_STATUS';
   readonly status: number;
 
   constructor(status: number) {
@@ -19,17 +21,21 @@ export class ExitStatus extends Error {
   }
 }
 
-/** Prints one line (and a hint) for an error and returns the exit status that fits it. */
+/**
+ * Prints one line (and a hint) for an error and returns the exit status that fits it. Tells errors apart by code
+ * and not by class: subcommands are bundles of their own, with their own copies of the classes.
+ */
 export function report(err: unknown): number {
-  if (err instanceof ExitStatus) return err.status;
-  if (err instanceof CommanderError) {
+  const code = errorCode(err);
+  if (code === 'EDGE_EXIT_STATUS') return (err as ExitStatus).status;
+  if (code?.startsWith('commander.') === true) {
     // commander has printed its own line; help and version end well
-    return err.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
+    return (err as CommanderError).exitCode === 0 ? EXIT_OK : EXIT_USAGE;
   }
-  const hint = err instanceof EdgeError && err.hint !== undefined ? `\nhint: ${err.hint}` : '';
-  process.stderr.write(`error: ${errorMessage(err)}${hint}\n`);
+  const hint = (err as EdgeError | undefined)?.hint;
+  process.stderr.write(`error: ${errorMessage(err)}${typeof hint === 'string' ? `\nhint: ${hint}` : ''}\n`);
   if (process.env['EDGE_DEBUG'] === '1' && err instanceof Error) process.stderr.write(`${err.stack ?? ''}\n`);
-  return err instanceof UsageError ? EXIT_USAGE : EXIT_FAILURE;
+  return code === USAGE_ERROR ? EXIT_USAGE : EXIT_FAILURE;
 }
 
 /** Reports an error and ends the process once stderr is written. */

@@ -25,12 +25,15 @@ export class EdgeError extends Error {
   }
 }
 
+/** The code of UsageError. */
+export const USAGE_ERROR = 'EDGE_ERR_USAGE';
+
 /** A command line, variable or configuration file that is wrong; exit status 2. */
 export class UsageError extends EdgeError {
   override readonly name = 'UsageError';
 
   constructor(message: string, options: EdgeErrorOptions = {}) {
-    super('EDGE_ERR_USAGE', message, options);
+    super(USAGE_ERROR, message, options);
   }
 }
 
@@ -74,7 +77,7 @@ export function errorMessage(err: unknown): string {
   if (err instanceof AggregateError && err.errors.length > 0) return errorMessage(err.errors[0]);
   const code = errorCode(err);
   const known = code === undefined ? undefined : SYSTEM_TEXTS[code];
-  if (known !== undefined && !(err instanceof EdgeError)) {
+  if (known !== undefined) {
     const { address, port, path, hostname } = err as {
       address?: string;
       port?: number;
