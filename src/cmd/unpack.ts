@@ -11,15 +11,16 @@ export interface PackedModule {
   run(argv: readonly string[], programName: string): Promise<void>;
 }
 
+/** What Node gives a CommonJS module; libraries such as sql.js look for all of it. */
+const PARAMETERS = ['exports', 'require', 'module', '__filename', '__dirname'];
+
 /** Compiles and runs a packed CommonJS module; `name` stands for it in stack traces. */
 export function unpack(name: string, packed: string): PackedModule {
   const code = brotliDecompressSync(Buffer.from(packed, 'base64')).toString();
-  const start = compileFunction(code, ['exports', 'require', 'module'], { filename: `edge:${name}` }) as (
-    exports: object,
-    require: NodeJS.Require,
-    module: { exports: object },
+  const start = compileFunction(code, PARAMETERS, { filename: `edge:${name}` }) as (
+    ...values: unknown[]
   ) => void;
   const module = { exports: {} };
-  start(module.exports, createRequire(__filename), module);
+  start(module.exports, createRequire(__filename), module, __filename, __dirname);
   return module.exports as PackedModule;
 }
