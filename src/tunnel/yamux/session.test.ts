@@ -214,6 +214,7 @@ test('a peer that is silent after a ping ends the session; one that sends anythi
   assert.equal(pair.client.isClosed, true);
   await waitFor(() => pair.closed.client !== undefined, { what: 'onClose' });
   assert.equal((pair.closed.client as { code?: string }).code, YAMUX_ERRORS.timeout);
+  isHeld = false;
 });
 
 test('a half-closed stream that stays silent is reset', async () => {
