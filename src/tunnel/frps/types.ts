@@ -118,7 +118,7 @@ export interface TargetRequest {
   /** Address of the visitor's own user where it told (`sourceAddr`), else of the visitor. */
   sourceAddr: string;
   /** Whether the visitor's key opens this proxy and its user is admitted. */
-  admits(proxyName: string): boolean;
+  admits: (proxyName: string) => boolean;
 }
 
 /** What the server asks and tells its owner. Hooks must not throw. */
