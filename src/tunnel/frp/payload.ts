@@ -1,7 +1,7 @@
 /** What wraps the payload of a proxied connection once its opening messages are done. */
 import type { ByteStream } from '../byte-stream.ts';
-import { TunnelError } from '../errors.ts';
 import { cipherStream } from './cipher.ts';
+import { snappyStream } from './snappy.ts';
 
 /** How a leg of a proxied connection is wrapped; both ends of the leg agree on it beforehand. */
 export interface PayloadWrapping {
@@ -11,8 +11,8 @@ export interface PayloadWrapping {
   key: Buffer;
 }
 
-/** Wraps a stream. Throws TunnelError for compression, which this version does not carry. */
+/** Wraps a stream: what is written is compressed first and encrypted then, as frp does. */
 export function wrapPayload(stream: ByteStream, wrapping: PayloadWrapping): ByteStream {
-  if (wrapping.useCompression) throw new TunnelError('protocol', 'useCompression is not supported');
-  return wrapping.useEncryption ? cipherStream(stream, wrapping.key) : stream;
+  const sealed = wrapping.useEncryption ? cipherStream(stream, wrapping.key) : stream;
+  return wrapping.useCompression ? snappyStream(sealed) : sealed;
 }

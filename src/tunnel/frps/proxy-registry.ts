@@ -9,17 +9,24 @@ import type { ServerSession } from './session.ts';
 import { TcpProxy } from './tcp-proxy.ts';
 import type { TrafficCounter } from './traffic.ts';
 import type { FrpServerConfig, PortRange, ProxyInfo } from './types.ts';
+import { UdpProxy } from './udp-proxy.ts';
 
 /** What the registry needs of the server. */
 export interface ProxyRegistryDeps {
   clock: Clock;
   log: Logger;
   ports: PortAllocator;
+  /** The same numbers over UDP. */
+  udpPorts: PortAllocator;
   totals: TrafficCounter;
   config(): FrpServerConfig;
   userConnTimeoutMs(): number;
   onChange(): void;
 }
+
+/** Types with a port on the server, and types that visitors ask for. */
+const PORT_TYPES = new Set(['tcp', 'udp']);
+const VISITED_TYPES = new Set(['stcp', 'sudp']);
 
 /** See the file's first line. */
 export class ProxyRegistry {
@@ -40,6 +47,7 @@ export class ProxyRegistry {
 
   allowPorts(ranges: readonly PortRange[]): void {
     this.#deps.ports.allow(ranges);
+    this.#deps.udpPorts.allow(ranges);
   }
 
   /** Opens a proxy. Rejects with TunnelError (proxyRefused); its message goes to the client. */
@@ -64,16 +72,22 @@ export class ProxyRegistry {
   }
 
   #create(request: ProxyRequest, session: ServerSession): ServerProxy {
-    if (request.proxy_type === 'stcp') return new ServerProxy(request, session, this.#deps.clock);
-    return new TcpProxy(request, session, { ...this.#deps, bindAddr: this.#deps.config().proxyBindAddr });
+    if (VISITED_TYPES.has(request.proxy_type)) return new ServerProxy(request, session, this.#deps.clock);
+    const { proxyBindAddr: bindAddr, udpPacketSize: packetBytes } = this.#deps.config();
+    if (request.proxy_type !== 'udp') return new TcpProxy(request, session, { ...this.#deps, bindAddr });
+    return new UdpProxy(request, session, {
+      ...this.#deps,
+      ports: this.#deps.udpPorts,
+      bindAddr,
+      packetBytes,
+    });
   }
 
   #refusal(request: ProxyRequest, session: ServerSession): string | undefined {
     const name = request.proxy_name;
     const type = request.proxy_type === '' ? 'tcp' : request.proxy_type;
     if (name === '') return 'proxy name is empty';
-    if (type !== 'tcp' && type !== 'stcp') return `proxy type ${type} is not supported`;
-    if (request.use_compression) return 'useCompression is not supported';
+    if (!PORT_TYPES.has(type) && !VISITED_TYPES.has(type)) return `proxy type ${type} is not supported`;
     if (request.group !== '') return 'loadBalancer.group is not supported';
     if (request.bandwidth_limit !== '' && request.bandwidth_limit_mode === 'server') {
       return 'transport.bandwidthLimit in server mode is not supported';
@@ -83,7 +97,7 @@ export class ProxyRegistry {
       return `proxy name ${name} does not begin with the user ${user}`;
     if (this.#byName.has(name)) return `proxy name ${name} is already in use`;
     const { maxPortsPerClient } = this.#deps.config();
-    if (type === 'tcp' && maxPortsPerClient > 0 && this.#portsOf(session) >= maxPortsPerClient) {
+    if (PORT_TYPES.has(type) && maxPortsPerClient > 0 && this.#portsOf(session) >= maxPortsPerClient) {
       return `client holds ${maxPortsPerClient} ports already`;
     }
     return undefined;
@@ -92,7 +106,7 @@ export class ProxyRegistry {
   #portsOf(session: ServerSession): number {
     let count = 0;
     for (const proxy of this.#byName.values())
-      if (proxy.session === session && proxy.type === 'tcp') count += 1;
+      if (proxy.session === session && PORT_TYPES.has(proxy.type)) count += 1;
     return count;
   }
 }
