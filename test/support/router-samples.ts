@@ -53,6 +53,7 @@ export function sampleSession(fields: Partial<SessionInfo> = {}): SessionInfo {
     remoteAddr: '192.0.2.7:51344',
     metas: {},
     poolCount: 1,
+    wireProtocol: 'v1',
     connectedAt: EPOCH,
     lastSeenAt: EPOCH,
     ...fields,

@@ -3,9 +3,14 @@ import type { Clock } from '../../lib/clock.ts';
 import type { ByteStream, ByteStreamHandler } from '../byte-stream.ts';
 import { TunnelError } from '../errors.ts';
 import { linger } from '../linger.ts';
-import { cipherStream } from './cipher.ts';
+import { cipherStream, deriveKey } from './cipher.ts';
 import type { Message, MessageName, MessageOf } from './message.ts';
-import { encodeV1, V1Decoder } from './v1.ts';
+import { encodeV2Frame, V2_MAGIC, V2Decoder } from './v2.ts';
+import type { V2Frame } from './v2.ts';
+import { V2Handshake } from './v2-handshake.ts';
+import type { Bootstrap } from './v2-handshake.ts';
+import { createDecoder, DetectingDecoder, encodeMessage } from './wire-protocol.ts';
+import type { MessageDecoder, WireProtocol } from './wire-protocol.ts';
 
 /** Who is told of messages after start(). */
 export interface MessageListener {
@@ -31,16 +36,46 @@ interface Waiting {
  */
 export class MessageChannel {
   #stream: ByteStream;
-  readonly #decoder = new V1Decoder();
+  #decoder: MessageDecoder;
   readonly #clock: Clock;
+  readonly #wire: () => WireProtocol;
+  #handshake: V2Handshake | undefined;
   #waiting: Waiting | undefined;
   #listener: MessageListener | undefined;
   #ended: Error | undefined;
+  /** The peer was told why it is refused; what is queued still leaves. */
+  #isRefused = false;
 
-  constructor(stream: ByteStream, clock: Clock) {
+  /** `wire` frames the messages and sends no magic; `detect` is for connections that a server accepted. */
+  constructor(stream: ByteStream, clock: Clock, wire: WireProtocol | 'detect' = 'v1') {
     this.#stream = stream;
     this.#clock = clock;
+    if (wire === 'detect') {
+      const decoder = new DetectingDecoder((frame) => this.#onHello(frame));
+      this.#decoder = decoder;
+      this.#handshake = new V2Handshake('server');
+      this.#wire = () => decoder.wireProtocol;
+    } else {
+      this.#decoder = createDecoder(wire);
+      this.#wire = () => wire;
+    }
     this.#listen();
+  }
+
+  /** Begins a connection to a server: the magic goes first where the protocol has one. */
+  static open(stream: ByteStream, clock: Clock, wire: WireProtocol): MessageChannel {
+    if (wire === 'v2') stream.write(V2_MAGIC);
+    return new MessageChannel(stream, clock, wire);
+  }
+
+  /** How messages are framed; of an accepted connection only known with its first message. */
+  get wireProtocol(): WireProtocol {
+    return this.#wire();
+  }
+
+  /** Whether a login on this connection can be answered with keys: always in v1, after the hellos in v2. */
+  get canEncrypt(): boolean {
+    return this.wireProtocol === 'v1' || this.#handshake?.isDone === true;
   }
 
   /** Whether the connection is known to be over. */
@@ -55,7 +90,22 @@ export class MessageChannel {
 
   /** Sends a message. Throws TunnelError (limit) when it is too large for frp. */
   send(value: Message): void {
-    this.#stream.write(encodeV1(value));
+    this.#stream.write(encodeMessage(this.wireProtocol, value));
+  }
+
+  /** Sends the hello that a v2 control connection begins with; the server's is checked when it arrives. */
+  sendHello(bootstrap: Bootstrap): void {
+    this.#handshake = new V2Handshake('client');
+    this.#decoder = new V2Decoder((frame) => this.#onHello(frame));
+    this.#stream.write(encodeV2Frame(this.#handshake.open(bootstrap)));
+  }
+
+  #onHello(frame: V2Frame): void {
+    const { answer, problem } = this.#handshake?.receive(frame) ?? {};
+    if (answer !== undefined) this.#stream.write(encodeV2Frame(answer));
+    if (problem === undefined) return;
+    this.#isRefused = true;
+    throw new TunnelError('protocol', `client's hello refused: ${problem}`);
   }
 
   /**
@@ -102,10 +152,18 @@ export class MessageChannel {
     });
   }
 
-  /** From here on everything is encrypted in both directions (control connections after the login). */
-  encrypt(key: Buffer): void {
-    const rest = this.#decoder.takeRest();
-    this.#stream = cipherStream(withPrefix(this.#stream, rest), key);
+  /**
+   * From here on everything is encrypted in both directions (control connections after the login).
+   * Throws TunnelError (protocol) when the hellos of v2 are missing.
+   */
+  encrypt(token: string): void {
+    const inner = withPrefix(this.#stream, this.#decoder.takeRest());
+    if (this.wireProtocol === 'v1') this.#stream = cipherStream(inner, deriveKey(token));
+    else {
+      if (this.#handshake === undefined) throw new TunnelError('protocol', 'no hello was sent');
+      this.#stream = this.#handshake.secure(inner, token);
+      this.#decoder = createDecoder('v2');
+    }
     this.#listen();
   }
 
@@ -127,6 +185,7 @@ export class MessageChannel {
 
   /** Ends the channel; what was sent still leaves when there is no error. */
   close(err?: Error): void {
+    if (this.#isRefused) return;
     if (err === undefined) linger(this.#stream, this.#clock, LINGER_MS);
     else this.#stream.destroy(err);
   }
@@ -155,7 +214,8 @@ export class MessageChannel {
       return true;
     } catch (err) {
       if (!(err instanceof TunnelError)) throw err;
-      this.#stream.destroy(err);
+      if (this.#isRefused) linger(this.#stream, this.#clock, LINGER_MS);
+      else this.#stream.destroy(err);
       this.#close(err);
       return false;
     }

@@ -10,6 +10,7 @@ import { message } from '../frp/message.ts';
 import type { Message, MessageOf } from '../frp/message.ts';
 import { MessageChannel } from '../frp/message-channel.ts';
 import { wrapPayload } from '../frp/payload.ts';
+import type { WireProtocol } from '../frp/wire-protocol.ts';
 import { createConnector } from './connector.ts';
 import type { Connector } from './connector.ts';
 import { describeServer } from './dial.ts';
@@ -70,7 +71,7 @@ export class ClientSession {
     this.#listener = listener;
     this.#tokenKey = deriveKey(config.token);
     this.#lastPongAt = deps.clock.now();
-    control.encrypt(this.#tokenKey);
+    control.encrypt(config.token);
     control.start({
       onMessage: (value) => this.#onMessage(value),
       onClose: (err) => this.close(err ?? new TunnelError('closed', 'control connection closed')),
@@ -94,11 +95,15 @@ export class ClientSession {
       lost = reason;
       session?.close(reason);
     });
-    const control = new MessageChannel(first, deps.clock);
+    const wire = config.wireProtocol ?? 'v1';
+    const control = MessageChannel.open(first, deps.clock, wire);
     const onAbort = (): void => connector.close(new TunnelError('closed', 'stopped'));
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       const timestamp = Math.floor(deps.clock.wallNow().getTime() / 1000);
+      if (wire === 'v2') {
+        control.sendHello({ transport: 'tcp', tls: config.tls !== undefined, tcpMux: config.tcpMux });
+      }
       control.send(
         message('Login', {
           version: protocolVersion,
@@ -141,7 +146,7 @@ export class ClientSession {
 
   /** Opens a visitor connection; see FrpClient.openVisitor for the errors. */
   async openVisitor(request: VisitorRequest, signal: AbortSignal | undefined): Promise<ByteStream> {
-    const channel = new MessageChannel(await this.#connector.open(), this.#deps.clock);
+    const channel = await this.#openChannel();
     const onAbort = (): void => channel.close(new TunnelError('closed', 'visitor gave up'));
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
@@ -168,6 +173,15 @@ export class ClientSession {
     } finally {
       signal?.removeEventListener('abort', onAbort);
     }
+  }
+
+  /** How this session's connections frame their messages. */
+  get wireProtocol(): WireProtocol {
+    return this.#control.wireProtocol;
+  }
+
+  async #openChannel(): Promise<MessageChannel> {
+    return MessageChannel.open(await this.#connector.open(), this.#deps.clock, this.wireProtocol);
   }
 
   /** Wraps a work connection's payload as the proxy was registered. */
@@ -203,7 +217,7 @@ export class ClientSession {
 
   async #offerWorkConnection(): Promise<void> {
     if (this.#isClosed || this.#idleWork.size >= MAX_IDLE_WORK_CONNECTIONS) return;
-    const channel = new MessageChannel(await this.#connector.open(), this.#deps.clock);
+    const channel = await this.#openChannel();
     if (this.#isClosed) {
       channel.close(new TunnelError('closed', 'session closed'));
       return;

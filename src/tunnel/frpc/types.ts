@@ -1,6 +1,7 @@
 /** The public shapes of the frp client: what it is told, what it offers. */
 import type { ConnectionOptions } from 'node:tls';
 import type { ByteStream } from '../byte-stream.ts';
+import type { WireProtocol } from '../frp/wire-protocol.ts';
 
 /** Where the tunnel server is. */
 export type ServerAddress = { host: string; port: number } | { path: string };
@@ -22,6 +23,8 @@ export interface FrpClientConfig {
   tls: Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'servername'> | undefined;
   /** One connection for all streams (frp `transport.tcpMux`). */
   tcpMux: boolean;
+  /** frp's `transport.wireProtocol`; v1 when absent, which servers before 0.69 need. */
+  wireProtocol?: WireProtocol;
   /** Time between keep-alive pings, milliseconds. */
   keepaliveMs: number;
   /** Messages besides Login that carry proof of the token (frp `auth.additionalScopes`). */

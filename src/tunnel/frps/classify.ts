@@ -6,7 +6,7 @@ export type FirstBytes =
   | { kind: 'tls'; skip: 0 | 1 }
   /** A mux session. */
   | { kind: 'mux' }
-  /** An frp message of wire protocol v1, without a mux. */
+  /** An frp connection without a mux: a v1 message or the magic of v2. */
   | { kind: 'message' }
   /** Recognised, and not served here; the text says what it is. */
   | { kind: 'unsupported'; what: string }
@@ -18,10 +18,8 @@ const TLS_MARKER = 0x17;
 const TLS_HANDSHAKE = 0x16;
 /** The version byte of the mux. */
 const MUX_VERSION = 0;
-/** v1 types that may begin a connection: Login, NewWorkConn, NewVisitorConn. */
-const FIRST_MESSAGES = new Set(Buffer.from('owv'));
-/** Begins the magic of wire protocol v2. */
-const V2_MAGIC = 'F'.charCodeAt(0);
+/** v1 types that may begin a connection (Login, NewWorkConn, NewVisitorConn), and the first byte of v2's magic. */
+const FIRST_MESSAGES = new Set(Buffer.from('owvF'));
 const HTTP_METHODS = new Set(Buffer.from('GHPDCOT'));
 
 /** Classifies by the first byte, which tells all kinds apart. `isSecure`: TLS is off already. */
@@ -30,7 +28,6 @@ export function classifyFirstByte(byte: number, isSecure: boolean): FirstBytes {
   if (!isSecure && byte === TLS_HANDSHAKE) return { kind: 'tls', skip: 0 };
   if (byte === MUX_VERSION) return { kind: 'mux' };
   if (FIRST_MESSAGES.has(byte)) return { kind: 'message' };
-  if (byte === V2_MAGIC) return { kind: 'unsupported', what: 'frp wire protocol v2' };
   if (HTTP_METHODS.has(byte)) return { kind: 'unsupported', what: 'frp over websocket' };
   return { kind: 'unknown' };
 }

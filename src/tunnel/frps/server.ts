@@ -256,7 +256,7 @@ class TunnelServer implements FrpServer {
 
   /** Serves one logical connection by its first message. */
   #serve(stream: ByteStream, transport: Transport): void {
-    const channel = new MessageChannel(stream, this.#clock);
+    const channel = new MessageChannel(stream, this.#clock, 'detect');
     this.#dispatch(channel, transport).catch((err: unknown) => {
       channel.close(err instanceof Error ? err : undefined);
       this.#log.debug('connection failed', { remoteAddr: transport.origin.remoteAddr, error: err });
@@ -292,7 +292,7 @@ class TunnelServer implements FrpServer {
   }
 
   #login(channel: MessageChannel, login: MessageOf<'Login'>['body'], transport: Transport): void {
-    const problem = this.#loginProblem(login);
+    const problem = channel.canEncrypt ? this.#loginProblem(login) : 'login without a hello';
     const { remoteAddr } = transport.origin;
     if (problem !== undefined) {
       this.#refusedLogins += 1;

@@ -8,6 +8,7 @@ import { deriveKey } from '../frp/cipher.ts';
 import { message } from '../frp/message.ts';
 import type { Message, MessageOf } from '../frp/message.ts';
 import type { MessageChannel } from '../frp/message-channel.ts';
+import type { WireProtocol } from '../frp/wire-protocol.ts';
 import type { ProxyRequest, ServerProxy } from './proxy.ts';
 import { WorkConnPool } from './work-conns.ts';
 import type { FrpServerConfig, SessionInfo } from './types.ts';
@@ -92,9 +93,14 @@ export class ServerSession {
     });
   }
 
+  /** The wire protocol of the client's control connection. */
+  get wireProtocol(): WireProtocol {
+    return this.#control.wireProtocol;
+  }
+
   /** The login is answered: encrypts the control connection and serves it. */
   start(): void {
-    this.#control.encrypt(this.tokenKey);
+    this.#control.encrypt(this.#token);
     this.#control.start({
       onMessage: (value) => this.#onMessage(value),
       onClose: (err) => this.close(err ?? new TunnelError('closed', 'control connection closed')),
@@ -154,6 +160,7 @@ export class ServerSession {
       remoteAddr: this.remoteAddr,
       metas: login.metas,
       poolCount: this.#poolCount,
+      wireProtocol: this.wireProtocol,
       connectedAt: this.#connectedAt,
       lastSeenAt: this.#lastSeenAt,
     };

@@ -1,5 +1,7 @@
 /** The public shapes of the frp server: its configuration, what it reports, what it asks its owner. */
 
+import type { WireProtocol } from '../frp/wire-protocol.ts';
+
 /** A range of ports, both ends included. */
 export interface PortRange {
   start: number;
@@ -63,6 +65,7 @@ export interface SessionInfo {
   remoteAddr: string;
   metas: Readonly<Record<string, string>>;
   poolCount: number;
+  wireProtocol: WireProtocol;
   connectedAt: Date;
   lastSeenAt: Date;
 }
