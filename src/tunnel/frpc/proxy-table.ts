@@ -5,6 +5,7 @@ import type { ByteStream } from '../byte-stream.ts';
 import { TunnelError } from '../errors.ts';
 import { message } from '../frp/message.ts';
 import type { Message, MessageOf } from '../frp/message.ts';
+import type { WireProtocol } from '../frp/wire-protocol.ts';
 import type { ProxyDefinition, ProxyHandle } from './types.ts';
 
 /** What a table needs. */
@@ -20,6 +21,7 @@ export interface ProxyTableDeps {
 
 /** Undoes the wrapping of work connections. */
 export interface WorkUnwrapper {
+  readonly wireProtocol: WireProtocol;
   wrapWork(stream: ByteStream, useEncryption: boolean, useCompression: boolean): ByteStream;
 }
 
@@ -127,6 +129,7 @@ export class ProxyTable {
         definition.useEncryption ?? false,
         definition.useCompression ?? false,
       ),
+      wire: unwrapper.wireProtocol,
       ...(start.src_addr === '' ? {} : { sourceAddress: start.src_addr, sourcePort: start.src_port }),
     });
   }

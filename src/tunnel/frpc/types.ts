@@ -37,17 +37,20 @@ export interface ProviderConnection {
   /** The user's address as the server sees it; absent for types without one. */
   sourceAddress?: string;
   sourcePort?: number;
+  /** How the session frames messages, for types that carry datagrams; v1 when absent. */
+  wire?: WireProtocol;
 }
 
 /** A proxy that the client registers, now and after every reconnect. */
 export interface ProxyDefinition {
   name: string;
-  type: 'tcp' | 'stcp';
-  /** Secret of stcp. */
+  /** Connections of udp and sudp carry datagrams: they go to UdpProvider.serve(). */
+  type: 'tcp' | 'stcp' | 'udp' | 'sudp';
+  /** Secret of stcp and sudp. */
   secretKey?: string;
   /** Users whose visitors are admitted besides the own one; `*` for all. */
   allowUsers?: readonly string[];
-  /** Port on the server, for tcp; 0 lets the server choose. */
+  /** Port on the server, for tcp and udp; 0 lets the server choose. */
   remotePort?: number;
   useEncryption?: boolean;
   useCompression?: boolean;

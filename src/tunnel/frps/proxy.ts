@@ -5,11 +5,13 @@ import { message } from '../frp/message.ts';
 import type { MessageOf } from '../frp/message.ts';
 import type { MessageChannel } from '../frp/message-channel.ts';
 import { wrapPayload } from '../frp/payload.ts';
+import type { WireProtocol } from '../frp/wire-protocol.ts';
 import { relay } from '../relay.ts';
 import type { RelayHandle, RelayStats } from '../relay.ts';
 import { TrafficCounter } from './traffic.ts';
 import type { ServerSession } from './session.ts';
 import type { ProxyInfo } from './types.ts';
+import { datagramWire } from './udp-bridge.ts';
 
 /** Addresses of a user connection, for StartWorkConn. */
 export interface UserAddresses {
@@ -43,6 +45,16 @@ export class ServerProxy {
     this.startedAt = clock.wallNow();
   }
 
+  /** Whether connections carry datagrams: nobody ends them, and half of one is of no use. */
+  get isDatagram(): boolean {
+    return this.type === 'udp' || this.type === 'sudp';
+  }
+
+  /** How the client frames them. */
+  get datagramWire(): WireProtocol {
+    return datagramWire(this.session.wireProtocol, this.session.login.version);
+  }
+
   /** Starts listening, where the type has a listener. Rejects with TunnelError (proxyRefused). */
   open(): Promise<void> {
     return Promise.resolve();
@@ -68,12 +80,7 @@ export class ServerProxy {
 
   /** Joins a user's stream with a started work connection; `others` count the traffic too. */
   join(user: ByteStream, work: MessageChannel, others: readonly TrafficCounter[] = []): RelayHandle {
-    const { use_encryption: useEncryption, use_compression: useCompression } = this.request;
-    const provider = wrapPayload(work.release(), {
-      useEncryption,
-      useCompression,
-      key: this.session.tokenKey,
-    });
+    const provider = this.wrapWork(work);
     const counters = [this.traffic, ...others];
     const handle: RelayHandle = relay(user, provider, {
       clock: this.#clock,
@@ -81,8 +88,15 @@ export class ServerProxy {
         for (const counter of counters) counter.ended(handle, stats);
       },
     });
-    for (const counter of counters) counter.began(handle);
+    for (const counter of counters) counter.began(handle, this.isDatagram);
     return handle;
+  }
+
+  /** The payload of a started work connection, wrapped as the proxy asked. */
+  protected wrapWork(work: MessageChannel): ByteStream {
+    if (this.isDatagram && isBefore034(this.session.login.version)) return work.release();
+    const { use_encryption: useEncryption, use_compression: useCompression } = this.request;
+    return wrapPayload(work.release(), { useEncryption, useCompression, key: this.session.tokenKey });
   }
 
   /** What the dashboard and status report. */
@@ -108,4 +122,10 @@ export class ServerProxy {
       ...this.traffic.snapshot(),
     };
   }
+}
+
+/** frpc 0.33 announces wrapping for udp and sudp and then does not wrap. */
+function isBefore034(version: string): boolean {
+  const [major = NaN, minor = NaN] = version.split('.').map(Number);
+  return major === 0 && minor < 34;
 }

@@ -80,6 +80,7 @@ class TunnelServer implements FrpServer {
     this.#clock = deps.clock;
     this.#log = deps.log;
     const ports = new PortAllocator(config.allowPorts, deps);
+    const udpPorts = new PortAllocator(config.allowPorts, deps);
     const shared = {
       clock: deps.clock,
       log: deps.log,
@@ -87,7 +88,7 @@ class TunnelServer implements FrpServer {
       userConnTimeoutMs: () => this.#config.userConnTimeoutMs,
       onChange: () => this.#changed(),
     };
-    this.#proxies = new ProxyRegistry({ ...shared, ports, config: () => this.#config });
+    this.#proxies = new ProxyRegistry({ ...shared, ports, udpPorts, config: () => this.#config });
     this.#visitors = new Visitors({
       ...shared,
       proxy: (name) => this.#proxies.get(name),
@@ -122,7 +123,7 @@ class TunnelServer implements FrpServer {
     closeListener(this.#tcp);
     closeListener(this.#unix);
     const deadline = this.#clock.now() + drainMs;
-    while (this.#totals.openConnections > 0 && this.#clock.now() < deadline) await sleep(this.#clock, 50);
+    while (this.#totals.endingConnections > 0 && this.#clock.now() < deadline) await sleep(this.#clock, 50);
     const reason = new TunnelError('closed', 'server is stopping');
     for (const session of this.#sessions.values()) session.close(reason);
     this.#totals.abortAll(reason);

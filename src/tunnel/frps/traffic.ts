@@ -12,6 +12,8 @@ export interface TrafficSnapshot {
 /** See the file's first line. Relays run from the user to the client. */
 export class TrafficCounter {
   readonly #open = new Set<RelayHandle>();
+  /** Those of them that have no end of their own. */
+  readonly #endless = new Set<RelayHandle>();
   #total = 0;
   #bytesIn = 0;
   #bytesOut = 0;
@@ -21,13 +23,27 @@ export class TrafficCounter {
     return this.#open.size;
   }
 
-  began(handle: RelayHandle): void {
+  /** Open connections that will end by themselves: what a drain waits for. */
+  get endingConnections(): number {
+    return this.#open.size - this.#endless.size;
+  }
+
+  /** A connection began; one that carries datagrams is `endless`, since nobody ever says that it is done. */
+  began(handle: RelayHandle, isEndless = false): void {
     this.#open.add(handle);
+    if (isEndless) this.#endless.add(handle);
     this.#total += 1;
+  }
+
+  /** Adds bytes that belong to no connection. */
+  carried(bytesIn: number, bytesOut: number): void {
+    this.#bytesIn += bytesIn;
+    this.#bytesOut += bytesOut;
   }
 
   ended(handle: RelayHandle, stats: RelayStats): void {
     if (!this.#open.delete(handle)) return;
+    this.#endless.delete(handle);
     this.#bytesIn += stats.bytesAToB;
     this.#bytesOut += stats.bytesBToA;
   }

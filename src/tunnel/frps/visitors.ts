@@ -12,6 +12,7 @@ import type { ServerProxy } from './proxy.ts';
 import type { ServerSession } from './session.ts';
 import { TrafficCounter } from './traffic.ts';
 import type { FrpServerHooks, VisitorInfo } from './types.ts';
+import { bridgeDatagrams, datagramWire } from './udp-bridge.ts';
 
 /** What admission needs of the server. */
 export interface VisitorDeps {
@@ -27,7 +28,7 @@ export interface VisitorDeps {
 type Request = MessageOf<'NewVisitorConn'>['body'];
 
 /** Proxy types that visitors may connect to. */
-const VISITABLE = new Set(['stcp']);
+const VISITABLE = new Set(['stcp', 'sudp']);
 /** Uses remembered; beyond, those without an open connection are forgotten. */
 const MAX_IDLE_USES = 1000;
 /** Providers of one service tried for one connection. */
@@ -64,7 +65,11 @@ export class Visitors {
         useCompression: request.use_compression,
         key: request.use_encryption ? deriveKey(proxy.request.sk) : proxy.session.tokenKey,
       });
-      proxy.join(user, work, [this.#deps.totals, use.traffic]);
+      const wire = datagramWire(channel.wireProtocol, session?.login.version ?? '');
+      proxy.join(proxy.isDatagram ? bridgeDatagrams(user, wire, proxy.datagramWire) : user, work, [
+        this.#deps.totals,
+        use.traffic,
+      ]);
       this.#deps.onChange();
     } catch (err) {
       channel.send(
