@@ -1,10 +1,7 @@
 /** Real frps and frpc beside ours, in both roles: the proof that the wire protocol is frp's and not only our own. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import {
@@ -15,35 +12,10 @@ import {
   startClient,
   startServer,
 } from '../support/frp-pair.ts';
+import { startFrp } from '../support/frp-program.ts';
 import { freePorts } from '../support/ports.ts';
 import { requireProgram } from '../support/programs.ts';
-import { tempDir } from '../support/temp-dir.ts';
 import { waitFor } from '../support/wait.ts';
-
-/** Starts a real frp program with a configuration and waits for a line of its output. */
-async function startFrp(t: TestContext, program: string, config: string, line: string): Promise<void> {
-  const file = join(tempDir(t), 'frp.toml');
-  await writeFile(file, config);
-  const child = spawn(program, ['-c', file], { stdio: ['ignore', 'pipe', 'pipe'] });
-  let output = '';
-  const onOutput = (chunk: Buffer): void => {
-    output += chunk.toString();
-  };
-  child.stdout.on('data', onOutput);
-  child.stderr.on('data', onOutput);
-  const ended = new Promise<void>((resolve) => {
-    child.on('exit', () => resolve());
-  });
-  t.after(async () => {
-    child.kill('SIGTERM');
-    await ended;
-  });
-  await waitFor(() => output.includes(line), {
-    what: `"${line}" from ${program}; it said:\n${output}`,
-  }).catch((err: unknown) => {
-    throw new Error(`no "${line}"; the program said:\n${output}`, { cause: err });
-  });
-}
 
 const DATA = randomBytes(4 * 1024 * 1024 + 3);
 const HASH = createHash('sha256').update(DATA).digest('hex');
