@@ -59,7 +59,12 @@ export function readOptions<Table extends OptionTable>(
 }
 
 function readSettingsFile(path: string): { name: string; values: unknown } {
-  return { name: path, values: parseYaml(readTextFile(path, '--config'), path) };
+  const text = readTextFile(path, '--config');
+  try {
+    return { name: path, values: parseYaml(text, path) };
+  } catch (err) {
+    throw new UsageError(errorMessage(err), { cause: err });
+  }
 }
 
 /** Reads a file a user named; `what` is the flag or variable that named it. */
