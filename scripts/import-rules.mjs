@@ -37,6 +37,7 @@ const WRAPPERS = {
   'dns-packet': ['src/dns/codec.ts'],
   ajv: ['src/api/validate.ts'],
   yaml: ['src/lib/yaml.ts'],
+  'smol-toml': ['src/lib/toml.ts'],
   'prom-client': ['src/lib/metrics.ts'],
   '@hono/node-server': ['src/lib/http.ts'],
   hono: ['src/lib/', 'src/apiserver/', 'src/router/', 'src/sidecar/'],

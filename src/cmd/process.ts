@@ -11,7 +11,7 @@ import type { HttpServer } from '../lib/http.ts';
 import { within } from '../lib/lifecycle.ts';
 import type { Component, ReadinessCheck } from '../lib/lifecycle.ts';
 import { createLogger, LOG_FORMATS, LOG_LEVELS, wantsColor } from '../lib/log.ts';
-import type { Logger } from '../lib/log.ts';
+import type { Logger, LoggerOptions } from '../lib/log.ts';
 import { createRegistry } from '../lib/metrics.ts';
 import type { Registry } from '../lib/metrics.ts';
 import { choiceOption, durationOption, stringOption } from '../lib/options.ts';
@@ -70,16 +70,18 @@ export interface ProcessComponent extends Component {
   onSignal?(signal: NodeJS.Signals): boolean;
 }
 
-/** Reads the process settings of a parsed command and its optional settings file. */
+/** Makes log and registry by the process settings; `logChanges` come from a file that says where a log goes. */
 export function createContext(
   component: string,
   settings: OptionValues<typeof processOptions>,
+  logChanges: Partial<Pick<LoggerOptions, 'level' | 'write' | 'hasColor'>> = {},
 ): ProcessContext {
   const log = createLogger({
     level: settings.logLevel,
     format: settings.logFormat,
     write: (line) => process.stderr.write(`${line}\n`),
     hasColor: wantsColor(process.stderr.isTTY, process.env),
+    ...logChanges,
   });
   return {
     log,

@@ -1,23 +1,31 @@
-/** `edge router`: the tunnel server of this node, configured by its Router object. */
+/** `edge router`: the tunnel server of this node, configured by its Router object or by a frps configuration file. */
 import { hostname, networkInterfaces } from 'node:os';
 import { isAbsolute } from 'node:path';
+import type { Command } from 'commander';
 import { ROUTERS } from '../api/edge.ts';
 import type { Router } from '../api/gen/types.ts';
 import { createApiClient } from '../apiclient/client.ts';
 import { createInformer } from '../apiclient/informer.ts';
 import { systemClock } from '../lib/clock.ts';
 import { UsageError } from '../lib/errors.ts';
-import { listOption, stringOption } from '../lib/options.ts';
+import { flagName, listOption, stringOption } from '../lib/options.ts';
+import type { OptionValues } from '../lib/options.ts';
 import { checkAdvertised } from '../router/addresses.ts';
-import type { TokenSource } from '../router/config.ts';
+import type { RouterDefaults, TokenSource } from '../router/config.ts';
 import { createDashboard } from '../router/dashboard/dashboard.ts';
+import { createFileSource } from '../router/file-source.ts';
+import { createObjectSource } from '../router/object-source.ts';
 import { createRouter } from '../router/router.ts';
 import { createSecretReader } from '../router/secrets.ts';
+import type { ConfigSource } from '../router/source.ts';
+import { createSpecCache } from '../router/spec-cache.ts';
 import { createStatusWriter } from '../router/status-writer.ts';
 import { createFrpServer } from '../tunnel/frps/server.ts';
 import { accessLoader, connectionOptions } from './connection.ts';
 import { addOptions, createCommand, readOptions } from './options.ts';
 import { createContext, processOptions, runComponent } from './process.ts';
+import type { ProcessContext } from './process.ts';
+import { checkFile, readLogSettings } from './router-file.ts';
 
 const options = {
   node: stringOption({
@@ -52,42 +60,111 @@ const options = {
   ...processOptions,
 };
 
-/** Runs the subcommand; resolves after a drain. */
+/** Flags that lead to an API server, which a router with a file has no use for. */
+const API_FLAGS = [...Object.keys(connectionOptions), 'serverTokenFile', 'advertiseAddress'].filter(
+  (key) => key !== 'tokenFile',
+);
+
+type Settings = OptionValues<typeof options>;
+
+const HELP = `
+Without --config the Router object of the node is followed. With it, FILE is a frps
+configuration (TOML, YAML or JSON), read again on SIGHUP and when it changes; no API server
+is needed. "verify --config FILE" is the same as "--config FILE --check".
+`;
+
+/** Runs the subcommand; resolves after a drain, or after a check. */
 export async function run(argv: readonly string[], programName: string): Promise<void> {
+  const isVerify = argv[0] === 'verify';
   const command = createCommand(programName, 'Run the frp-compatible tunnel server of this node.');
+  command.option('-c, --config <FILE>', 'frps configuration file to run by, instead of a Router object');
+  command.option('--check', 'check the file of --config, say so and end');
   addOptions(command, options);
-  command.parse([...argv], { from: 'user' });
+  command.addHelpText('after', HELP);
+  command.parse(isVerify ? argv.slice(1) : [...argv], { from: 'user' });
+  const { config: file, check } = command.opts<{ config?: string; check?: boolean }>();
   const settings = readOptions(command, options);
+  const defaults: RouterDefaults = {
+    token: tokenSource(settings, isGiven(command, 'tokenFile')),
+    socketPath: settings.socket,
+  };
+  if (file === undefined) {
+    if (isVerify || check === true) throw new UsageError('--check: wants --config FILE');
+    await runByObject(settings, defaults);
+    return;
+  }
+  const apiFlag = API_FLAGS.find((key) => isGiven(command, key));
+  if (apiFlag !== undefined)
+    throw new UsageError(`--${flagName(apiFlag)}: is not used with --config, which needs no API server`);
+  if (isVerify || check === true) {
+    checkFile(file, defaults);
+    process.stdout.write(`${file}: syntax is ok\n`);
+    return;
+  }
+  await runByFile(file, settings, defaults, isGiven(command, 'logLevel'));
+}
+
+function isGiven(command: Command, key: string): boolean {
+  return command.opts<Record<string, unknown>>()[key] !== undefined;
+}
+
+async function runByFile(
+  file: string,
+  settings: Settings,
+  overrides: RouterDefaults,
+  isLevelGiven: boolean,
+): Promise<void> {
+  checkFile(file, overrides); // a mistake that is there from the start ends the program, as frps does
+  const context = createContext('router', settings, readLogSettings(file, isLevelGiven));
+  const source = createFileSource(file, overrides, {
+    clock: systemClock,
+    log: context.log,
+    secrets: createSecretReader(process.env),
+  });
+  await runRouter(source, settings, context);
+}
+
+async function runByObject(settings: Settings, defaults: RouterDefaults): Promise<void> {
   for (const address of settings.advertiseAddress) checkAdvertised(address, '--advertise-address');
-  const hasTokenFlag = command.opts<{ tokenFile?: unknown }>().tokenFile !== undefined;
   const context = createContext('router', settings);
-  const { log, registry } = context;
-  const node = settings.node ?? checkNodeName(hostname().toLowerCase(), 'host name');
-  const access = accessLoader({ ...settings, tokenFile: settings.serverTokenFile }, context.dataDir, [
-    'router',
-  ]);
+  const { log, dataDir } = context;
+  const node = nodeName(settings);
+  const access = accessLoader({ ...settings, tokenFile: settings.serverTokenFile }, dataDir, ['router']);
   const client = createApiClient(access, { component: 'router' });
   const objects = createInformer<Router>(
     { client, resource: ROUTERS, fieldSelector: `metadata.name=${node}` },
     { clock: systemClock, log },
   );
+  const source = createObjectSource(node, defaults, {
+    clock: systemClock,
+    log,
+    objects,
+    secrets: createSecretReader(process.env),
+    cache: createSpecCache(dataDir, node, log),
+    writeStatus: createStatusWriter(client),
+  });
+  await runRouter(source, settings, context, () => client.close());
+}
+
+async function runRouter(
+  source: ConfigSource,
+  settings: Settings,
+  context: ProcessContext,
+  onStopped: () => void = () => {},
+): Promise<void> {
+  const { log, registry } = context;
   const router = createRouter(
     {
-      node,
+      node: nodeName(settings),
       advertised: settings.advertiseAddress,
-      defaults: {
-        token: tokenSource(settings.token, settings.tokenFile, hasTokenFlag),
-        socketPath: settings.socket,
-      },
+      socketPath: settings.socket,
       drainTimeoutMs: context.drainTimeoutMs,
     },
     {
       clock: systemClock,
       random: Math.random,
       log,
-      objects,
-      secrets: createSecretReader(process.env),
-      writeStatus: createStatusWriter(client),
+      source,
       createServer: createFrpServer,
       createDashboard: (state, onChange) =>
         createDashboard(state, onChange, { clock: systemClock, random: Math.random, log, registry }),
@@ -101,7 +178,7 @@ export async function run(argv: readonly string[], programName: string): Promise
       reload: () => router.reload(),
       async stop() {
         await router.stop();
-        client.close();
+        onStopped();
       },
     },
     context,
@@ -109,8 +186,12 @@ export async function run(argv: readonly string[], programName: string): Promise
   );
 }
 
+function nodeName({ node }: Settings): string {
+  return node ?? checkNodeName(hostname().toLowerCase(), 'host name');
+}
+
 /** A flag wins over both variables, the value over the file. */
-function tokenSource(value: string | undefined, file: string | undefined, isFileFlag: boolean): TokenSource {
+function tokenSource({ token: value, tokenFile: file }: Settings, isFileFlag: boolean): TokenSource {
   if (file !== undefined && (isFileFlag || value === undefined)) return { file };
   return value === undefined ? undefined : { value };
 }

@@ -96,6 +96,8 @@ test('the dashboard takes address, user and password', () => {
     port: 7500,
     user: 'admin',
     password: 'secret',
+    tls: undefined,
+    hasMetrics: true,
   });
 });
 

@@ -3,11 +3,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { sampleProxy, sampleSession, serviceMetas } from '../../test/support/router-samples.ts';
-import type { Router, RouterSpecFrps, RouterStatus } from '../api/gen/types.ts';
+import type { Router, RouterSpec, RouterSpecFrps, RouterStatus } from '../api/gen/types.ts';
 import { listenError } from '../lib/http.ts';
 import { silentLogger } from '../lib/log.ts';
 import type { FrpServer, FrpServerConfig, FrpServerHooks, ProxyInfo } from '../tunnel/frps/types.ts';
 import type { DashboardConfig } from './config.ts';
+import { createObjectSource } from './object-source.ts';
 import { createRouter } from './router.ts';
 
 /** A server that only remembers what it was told. */
@@ -64,13 +65,14 @@ class FakeServer implements FrpServer {
   }
 }
 
-function setup(given: { files?: Record<string, string>; tokenFile?: string } = {}) {
+function setup(given: { files?: Record<string, string>; tokenFile?: string; keptSpec?: RouterSpec } = {}) {
   const clock = new FakeClock();
   const files: Record<string, string | undefined> = { ...given.files };
   const servers: FakeServer[] = [];
   const statuses: RouterStatus[] = [];
   const dashboards: (DashboardConfig | undefined)[] = [];
   const taken = new Set<number>();
+  const kept: (RouterSpec | undefined)[] = [];
   let object: Router | undefined;
   let listener: (name: string) => void = () => {};
   const objects = {
@@ -84,19 +86,11 @@ function setup(given: { files?: Record<string, string>; tokenFile?: string } = {
     async stop() {},
   };
   const api = { isAway: false };
-  const router = createRouter(
-    {
-      node: 'node-1',
-      advertised: ['192.0.2.1'],
-      defaults: {
-        token: given.tokenFile === undefined ? undefined : { file: given.tokenFile },
-        socketPath: undefined,
-      },
-      drainTimeoutMs: 7000,
-    },
+  const source = createObjectSource(
+    'node-1',
+    { token: given.tokenFile === undefined ? undefined : { file: given.tokenFile }, socketPath: undefined },
     {
       clock,
-      random: () => 0,
       log: silentLogger,
       objects,
       secrets: {
@@ -108,11 +102,31 @@ function setup(given: { files?: Record<string, string>; tokenFile?: string } = {
         readEnv: () => undefined,
         stamp: (path) => files[path] ?? 'absent',
       },
+      cache: {
+        load: async () => given.keptSpec,
+        save: (spec) => void kept.push(spec),
+        drop: () => void kept.push(undefined),
+        settled: async () => {},
+      },
       async writeStatus(_node, status) {
         if (api.isAway) throw new Error('away');
         statuses.push(status);
         if (object !== undefined) object = { ...object, status };
       },
+    },
+  );
+  const router = createRouter(
+    {
+      node: 'node-1',
+      advertised: ['192.0.2.1'],
+      socketPath: undefined,
+      drainTimeoutMs: 7000,
+    },
+    {
+      clock,
+      random: () => 0,
+      log: silentLogger,
+      source,
       createServer(config, hooks) {
         const server = new FakeServer(config, hooks, taken);
         servers.push(server);
@@ -172,6 +186,7 @@ function setup(given: { files?: Record<string, string>; tokenFile?: string } = {
     run,
     disconnect,
     api,
+    kept,
   };
 }
 
@@ -417,5 +432,39 @@ test('reload rejects when the configuration cannot be put in force', async () =>
   await router.reload();
   files['/run/token'] = undefined;
   await assert.rejects(router.reload(), { code: 'EDGE_ERR_ROUTER_RELOAD' });
+  await router.stop();
+});
+
+test('a router whose API server is away serves with the last known spec, and with the object once it is back', async () => {
+  const { clock, run, apply, servers, statuses, notReady, router, kept } = setup({
+    keptSpec: { frps: { bindPort: 7009 } },
+  });
+  run();
+  await clock.advanceAsync(500);
+  assert.equal(servers.length, 0);
+  await clock.advanceAsync(1000);
+  assert.equal(servers[0]?.port, 7009);
+  assert.deepEqual(notReady(), []);
+  assert.equal(statuses.length, 0);
+  apply({ bindPort: 7009 });
+  await clock.advanceAsync(200);
+  assert.deepEqual(servers[0]?.calls, ['start']);
+  assert.equal(statuses.at(-1)?.observedGeneration, 1);
+  apply({ bindPort: 7010 });
+  await clock.advanceAsync(200);
+  assert.equal(servers[0]?.port, 7010);
+  assert.equal(kept.at(-1)?.frps.bindPort, 7010);
+  await router.stop();
+});
+
+test('a last known spec is not used when the API server answers, and forgotten when there is no object', async () => {
+  const { clock, run, remove, servers, router, kept } = setup({ keptSpec: { frps: { bindPort: 7009 } } });
+  run();
+  await clock.advanceAsync(100);
+  remove();
+  await clock.advanceAsync(5000);
+  assert.equal(servers.length, 0);
+  assert.equal(kept.at(-1), undefined);
+  assert.ok(kept.length > 0);
   await router.stop();
 });

@@ -1,10 +1,10 @@
 /**
- * The router: keeps the tunnel server and the dashboard as the node's Router object says, and reports to it.
- * A configuration that cannot be used never replaces one that works; an absent API server changes nothing.
+ * The router: keeps the tunnel server and the dashboard as its source says, and reports to it where there is somebody
+ * to report to. A configuration that cannot be used never replaces one that works; an absent source changes nothing.
  */
 import type { NetworkInterfaceInfo } from 'node:os';
 import { CONDITION_READY } from '../api/edge.ts';
-import type { Router, RouterStatus, RouterStatusCondition } from '../api/gen/types.ts';
+import type { RouterStatus, RouterStatusCondition } from '../api/gen/types.ts';
 import { formatHostPort } from '../lib/address.ts';
 import { Backoff } from '../lib/backoff.ts';
 import { version } from '../lib/build-info.ts';
@@ -13,11 +13,10 @@ import { EdgeError, errorCode, errorMessage } from '../lib/errors.ts';
 import type { Component, ReadinessCheck } from '../lib/lifecycle.ts';
 import type { Logger } from '../lib/log.ts';
 import { routerAddresses } from './addresses.ts';
-import { buildConfig, configFiles } from './config.ts';
-import type { DashboardConfig, RouterConfig, RouterDefaults } from './config.ts';
-import { RouterConfigError } from './errors.ts';
+import type { DashboardConfig, RouterConfig } from './config.ts';
+import { CONFIG_CODES } from './errors.ts';
 import { StatusReporter } from './reporter.ts';
-import type { SecretReader } from './secrets.ts';
+import type { ConfigSource, StatusTarget } from './source.ts';
 import { buildStatus } from './status.ts';
 import type { ReadyState, ServerView } from './status.ts';
 import { Tunnel } from './tunnel.ts';
@@ -25,20 +24,13 @@ import type { CreateServer } from './tunnel.ts';
 
 /** Settings of the process. */
 export interface RouterOptions {
-  /** The node, and so the name of the Router object. */
+  /** The node; the name of the Router object, where one is followed. */
   node: string;
   /** Addresses for the status; empty to find one. */
   advertised: readonly string[];
-  defaults: RouterDefaults;
+  /** The unix socket that the tunnel accepts on, for the status. */
+  socketPath: string | undefined;
   drainTimeoutMs: number;
-}
-
-/** A followed copy of the Router objects; an Informer is one. */
-export interface ObjectSource extends Component {
-  readonly hasSynced: boolean;
-  readonly isConnected: boolean;
-  get(name: string): Router | undefined;
-  onChange(listener: (name: string) => void): void;
 }
 
 /** A listener that can be told to listen elsewhere; the dashboard is one. */
@@ -65,9 +57,7 @@ export interface RouterDeps {
   clock: Clock;
   random: () => number;
   log: Logger;
-  objects: ObjectSource;
-  secrets: SecretReader;
-  writeStatus: (node: string, status: RouterStatus, signal: AbortSignal) => Promise<void>;
+  source: ConfigSource;
   createServer: CreateServer;
   createDashboard: (state: RouterState, onChange: () => void) => DashboardControl;
   interfaces: () => Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>;
@@ -76,26 +66,26 @@ export interface RouterDeps {
 /** The router as a component; `start()` resolves when the tunnel server serves for the first time. */
 export interface RouterComponent extends Component, RouterState {
   readonly checks: readonly ReadinessCheck[];
-  /** Reads object and secrets again; rejects when the result cannot be put in force. */
+  /** Reads the source and its files again; rejects when the result cannot be put in force. */
   reload(): Promise<void>;
 }
 
-/** Secrets are looked at this often: rotation is complete a second after the file is replaced. */
-const SECRET_POLL_MS = 1000;
+/** Files are looked at this often: rotation is complete a second after one is replaced. */
+const FILE_POLL_MS = 1000;
 const RETRY = { initialMs: 250, maxMs: 10_000 };
 
 /** Creates the router. */
 export function createRouter(options: RouterOptions, deps: RouterDeps): RouterComponent {
-  return new ObjectDrivenRouter(options, deps);
+  return new SourceDrivenRouter(options, deps);
 }
 
-class ObjectDrivenRouter implements RouterComponent {
+class SourceDrivenRouter implements RouterComponent {
   readonly checks: readonly ReadinessCheck[];
   readonly #options: RouterOptions;
   readonly #deps: RouterDeps;
   readonly #backoff: Backoff;
   readonly #tunnel: Tunnel;
-  readonly #reporter: StatusReporter;
+  readonly #reporter: StatusReporter | undefined;
   readonly #dashboard: DashboardControl;
   readonly #startedAt: Date;
   #config: RouterConfig | undefined;
@@ -106,11 +96,10 @@ class ObjectDrivenRouter implements RouterComponent {
   };
   /** The Ready condition as last reported; the followed copy of the object lags behind it. */
   #reported: RouterStatusCondition | undefined;
-  /** Spec and secrets that were last acted on, whatever came of it. */
+  /** The reading that was last acted on, whatever came of it. */
   #seenKey = '';
   #generation: number | undefined;
   #uid: string | undefined;
-  #wasConnected = false;
   #toldWait: string | undefined;
   #poll: Timer | undefined;
   #retry: Timer | undefined;
@@ -124,24 +113,29 @@ class ObjectDrivenRouter implements RouterComponent {
   constructor(options: RouterOptions, deps: RouterDeps) {
     this.#options = options;
     this.#deps = deps;
-    const { clock, random, log, createServer } = deps;
+    const { clock, random, log, createServer, source } = deps;
     this.#startedAt = clock.wallNow();
     this.#backoff = new Backoff(RETRY, random);
-    const onChange = (): void => this.#reporter.notify();
+    const onChange = (): void => this.#reporter?.notify();
     this.#tunnel = new Tunnel({ clock, random, log, createServer, onChange });
-    this.#reporter = new StatusReporter({
-      clock,
-      random,
-      log,
-      snapshot: () => this.#status(),
-      write: (status, signal) => deps.writeStatus(options.node, status, signal),
-    });
+    const target = source.status;
+    this.#reporter =
+      target === undefined
+        ? undefined
+        : new StatusReporter({
+            clock,
+            random,
+            log,
+            snapshot: () => this.#status(target),
+            write: (status, signal) => target.write(status, signal),
+          });
+    target?.onReconnect(() => this.#reporter?.retryNow());
     this.#dashboard = deps.createDashboard(this, onChange);
     this.checks = [
-      { name: 'router-object', problem: () => (this.#tunnel.isServing ? undefined : this.#waitReason()) },
+      { name: source.name, problem: () => (this.#tunnel.isServing ? undefined : this.#waitReason()) },
       { name: 'tunnel-server', problem: () => this.#serverProblem() },
     ];
-    deps.objects.onChange((name) => this.#onObjects(name));
+    source.onChange(() => this.#kick());
   }
 
   get node(): string {
@@ -157,7 +151,7 @@ class ObjectDrivenRouter implements RouterComponent {
   }
 
   get statusWrites(): { writes: number; failures: number } {
-    return this.#reporter.counts;
+    return this.#reporter?.counts ?? { writes: 0, failures: 0 };
   }
 
   view(): ServerView {
@@ -174,13 +168,14 @@ class ObjectDrivenRouter implements RouterComponent {
     const serving = new Promise<void>((resolve) => {
       this.#onServing = resolve;
     });
-    await this.#deps.objects.start();
-    this.#poll = this.#deps.clock.every(SECRET_POLL_MS, () => this.#kick());
+    await this.#deps.source.start();
+    this.#poll = this.#deps.clock.every(FILE_POLL_MS, () => this.#kick());
     this.#kick();
     await serving;
   }
 
   async reload(): Promise<void> {
+    this.#deps.source.refresh();
     this.#seenKey = '';
     this.#kick();
     await this.#reconciling;
@@ -201,19 +196,12 @@ class ObjectDrivenRouter implements RouterComponent {
     this.#setReady({ isReady: false, reason: 'Stopped', message: 'the router was stopped' });
     this.#tunnel.retire(this.#options.drainTimeoutMs);
     // The status goes out while connections drain: sidecars turn to other Routers at once.
-    await Promise.all([this.#reporter.stop(), this.#tunnel.drained()]);
+    await Promise.all([this.#reporter?.stop(), this.#tunnel.drained()]);
     await this.#dashboard.stop();
-    await this.#deps.objects.stop();
+    await this.#deps.source.stop();
   }
 
-  #onObjects(name: string): void {
-    const { isConnected } = this.#deps.objects;
-    if (isConnected && !this.#wasConnected) this.#reporter.retryNow();
-    this.#wasConnected = isConnected;
-    if (name === '' || name === this.node) this.#kick();
-  }
-
-  /** Looks at the object and acts; once at a time, and again when something happened meanwhile. */
+  /** Looks at the source and acts; once at a time, and again when something happened meanwhile. */
   #kick(): void {
     if (this.#stopping !== undefined) return;
     this.#isDirty = true;
@@ -230,39 +218,39 @@ class ObjectDrivenRouter implements RouterComponent {
   }
 
   async #reconcile(): Promise<void> {
-    const object = this.#deps.objects.get(this.node);
-    if (object === undefined) {
-      this.#withoutObject();
+    const reading = this.#deps.source.read();
+    if (reading.state !== 'present') {
+      this.#withoutConfig(reading.reason, reading.state === 'absent');
       return;
     }
     this.#toldWait = undefined;
-    const { uid, generation } = object.metadata;
-    if (uid !== this.#uid) {
+    const object = this.#deps.source.status?.object();
+    if (object?.uid !== this.#uid && object !== undefined) {
+      this.#uid = object.uid;
       this.#reported = undefined;
-      this.#reporter.rewrite();
+      this.#reporter?.rewrite();
     }
-    this.#uid = uid;
-    const key = this.#keyOf(object);
-    if (key === this.#seenKey && !this.#isRetryDue && generation === this.#generation) return;
-    if (key !== this.#seenKey || this.#isRetryDue) {
-      this.#seenKey = key;
+    const isNew = reading.key !== this.#seenKey || this.#isRetryDue;
+    if (!isNew && object?.generation === this.#generation) return;
+    if (isNew) {
+      this.#seenKey = reading.key;
       this.#isRetryDue = false;
       this.#retry?.cancel();
-      await this.#apply(object);
+      await this.#apply(reading.load);
     }
-    this.#generation = generation;
-    this.#reporter.notify();
+    this.#generation = object?.generation;
+    this.#reporter?.notify();
   }
 
-  /** Puts a spec in force, or says why not. Never rejects. */
-  async #apply(object: Router): Promise<void> {
+  /** Puts a configuration in force, or says why not. Never rejects. */
+  async #apply(load: () => RouterConfig): Promise<void> {
     let config: RouterConfig;
     try {
-      config = buildConfig(object.spec, this.#options.defaults, this.#deps.secrets);
+      config = load();
       await this.#tunnel.apply(config.server);
     } catch (err) {
-      if (err instanceof RouterConfigError) {
-        this.#backoff.reset(); // only a change of spec or files can help
+      if (err instanceof EdgeError && CONFIG_CODES.has(err.code)) {
+        this.#backoff.reset(); // only a change of the source or its files can help
         this.#refuse('InvalidConfiguration', err);
       } else {
         this.#refuse(errorCode(err) === 'EDGE_ERR_LISTEN' ? 'BindFailed' : 'ServerFailed', err);
@@ -274,15 +262,15 @@ class ObjectDrivenRouter implements RouterComponent {
     this.#config = config;
     this.#tunnel.setPolicy(config.policy);
     this.#dashboard.apply(config.dashboard);
+    this.#deps.source.accepted();
     const where = formatHostPort(config.server.bindAddr, this.#tunnel.port ?? config.server.bindPort);
     this.#setReady({ isReady: true, reason: 'Serving', message: `serving on ${where}` });
     this.#onServing();
   }
 
-  /** The object is not there: gone, not made yet, or never seen because the API server is away. */
-  #withoutObject(): void {
-    const reason = this.#waitReason() ?? '';
-    if (this.#deps.objects.hasSynced) {
+  /** There is nothing to serve by: removed, not made yet, or not seen because the API server is away. */
+  #withoutConfig(reason: string, isAbsent: boolean): void {
+    if (isAbsent) {
       this.#seenKey = '';
       this.#generation = undefined;
       this.#uid = undefined;
@@ -308,7 +296,7 @@ class ObjectDrivenRouter implements RouterComponent {
     const isTold = this.#ready.reason === reason && this.#ready.message === message;
     if (!isTold) {
       const hint = err instanceof EdgeError ? err.hint : undefined;
-      this.#deps.log.error('cannot apply the Router spec', { reason, error: problem, hint });
+      this.#deps.log.error('cannot apply the configuration', { reason, error: problem, hint });
     }
     this.#setReady({ isReady: false, reason, message });
   }
@@ -323,20 +311,12 @@ class ObjectDrivenRouter implements RouterComponent {
 
   #setReady(ready: ReadyState): void {
     this.#ready = ready;
-    this.#reporter.notify();
-  }
-
-  /** Changes exactly when the configuration may have: the spec, or a file that it names. */
-  #keyOf(object: Router): string {
-    const { frps, loadBalancing } = object.spec;
-    const files = typeof frps === 'object' && frps !== null ? configFiles(frps, this.#options.defaults) : [];
-    return JSON.stringify([frps, loadBalancing, files.map((path) => this.#deps.secrets.stamp(path))]);
+    this.#reporter?.notify();
   }
 
   #waitReason(): string | undefined {
-    const { objects } = this.#deps;
-    if (!objects.hasSynced) return 'waiting for the API server';
-    return objects.get(this.node) === undefined ? `waiting for the Router object "${this.node}"` : undefined;
+    const reading = this.#deps.source.read();
+    return reading.state === 'present' ? undefined : reading.reason;
   }
 
   #serverProblem(): string | undefined {
@@ -344,11 +324,11 @@ class ObjectDrivenRouter implements RouterComponent {
     return this.#tunnel.isServing ? undefined : this.#ready.message;
   }
 
-  #status(): RouterStatus | undefined {
-    const object = this.#deps.objects.get(this.node);
+  #status(target: StatusTarget): RouterStatus | undefined {
+    const object = target.object();
     if (object === undefined) return undefined;
     const { problem } = this.#dashboard;
-    const conditions = object.status?.conditions ?? [];
+    const { conditions } = object;
     const status = buildStatus({
       generation: this.#generation,
       conditions:
@@ -360,7 +340,7 @@ class ObjectDrivenRouter implements RouterComponent {
       addresses: routerAddresses({
         advertised: this.#options.advertised,
         bindAddr: this.#config?.server.bindAddr ?? '0.0.0.0',
-        socketPath: this.#options.defaults.socketPath,
+        socketPath: this.#options.socketPath,
         interfaces: this.#deps.interfaces(),
       }),
       version,

@@ -18,7 +18,14 @@ import type { RouterState } from '../router.ts';
 import { createDashboardApp } from './app.ts';
 import { History } from './history.ts';
 
-const OPEN: DashboardConfig = { addr: '127.0.0.1', port: 7500, user: '', password: '' };
+const OPEN: DashboardConfig = {
+  addr: '127.0.0.1',
+  port: 7500,
+  user: '',
+  password: '',
+  tls: undefined,
+  hasMetrics: true,
+};
 
 function setup(dashboard: DashboardConfig | undefined = OPEN) {
   const secrets = { readFile: () => '', readEnv: () => undefined, stamp: () => '' };

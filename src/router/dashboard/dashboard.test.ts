@@ -45,7 +45,10 @@ function setup() {
     registry,
   });
   const serveOn = (port: number): void => {
-    config = { ...base, dashboard: { addr: '127.0.0.1', port, user: '', password: '' } };
+    config = {
+      ...base,
+      dashboard: { addr: '127.0.0.1', port, user: '', password: '', tls: undefined, hasMetrics: true },
+    };
     dashboard.apply(config.dashboard);
   };
   return { dashboard, serveOn };

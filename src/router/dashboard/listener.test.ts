@@ -31,7 +31,14 @@ function setup() {
     },
     onChange: () => changes.push(listener.problem),
   });
-  const at = (port: number, addr = '127.0.0.1') => ({ addr, port, user: '', password: '' });
+  const at = (port: number, addr = '127.0.0.1') => ({
+    addr,
+    port,
+    user: '',
+    password: '',
+    tls: undefined,
+    hasMetrics: true,
+  });
   return { clock, taken, log, changes, listener, at };
 }
 
