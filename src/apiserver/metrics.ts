@@ -1,7 +1,7 @@
 /** The API server's metrics. Labels are bounded: verbs, resources and codes only. */
 import { Counter, Gauge, Histogram } from '../lib/metrics.ts';
 import type { Registry } from '../lib/metrics.ts';
-import type { DurableStore } from './store/durable-store.ts';
+import type { DurableStore, StoreSizes } from './store/durable-store.ts';
 
 /** The instruments that handlers touch. */
 export interface ApiMetrics {
@@ -11,6 +11,20 @@ export interface ApiMetrics {
   watchesEnded: Counter<'reason'>;
   syncSeconds: Histogram;
 }
+
+const SIZES: readonly (readonly [string, string, (sizes: StoreSizes) => number])[] = [
+  ['edge_store_objects', 'Objects in the store.', (sizes) => sizes.objects],
+  ['edge_store_journal_bytes', 'Length of the current journal file.', (sizes) => sizes.journalBytes],
+  [
+    'edge_store_uncheckpointed_bytes',
+    'Length of all journal files that no checkpoint holds yet.',
+    (sizes) => sizes.uncheckpointedBytes,
+  ],
+  ['edge_store_checkpoint_bytes', 'Length of the newest checkpoint.', (sizes) => sizes.checkpointBytes],
+  ['edge_store_history_events', 'Changes kept for watches to resume from.', (sizes) => sizes.historyEvents],
+  ['edge_store_history_bytes', 'Length of those changes.', (sizes) => sizes.historyBytes],
+  ['edge_store_queued_writes', 'Writes that wait for their batch.', (sizes) => sizes.queuedWrites],
+];
 
 /** Creates the instruments; `store` is read at each scrape, and may be absent before recovery. */
 export function createApiMetrics(registry: Registry, store: () => DurableStore | undefined): ApiMetrics {
@@ -27,8 +41,7 @@ export function createApiMetrics(registry: Registry, store: () => DurableStore |
     });
   };
   gauge('edge_store_revision', 'The revision of the last committed change.', (current) => current.revision);
-  gauge('edge_store_objects', 'Objects in the store.', (current) => current.objectCount);
-  gauge('edge_store_journal_bytes', 'Length of the current journal file.', (current) => current.journalBytes);
+  for (const [name, help, read] of SIZES) gauge(name, help, (current) => read(current.sizes));
   gauge(
     'edge_store_history_floor',
     'Changes up to this revision are no longer in the history.',

@@ -14,8 +14,23 @@ export interface Checkpoint {
   image: Buffer;
 }
 
-function checksum(image: Uint8Array): string {
-  return createHash('sha256').update(image).digest('hex').slice(0, 16);
+/** Bytes that are hashed before other work gets its turn. */
+const HASH_STEP_BYTES = 1024 * 1024;
+
+/** SHA-256 of an image, in hex; pauses, so that a large image does not hold up requests. */
+export async function imageDigest(image: Uint8Array): Promise<string> {
+  const hash = createHash('sha256');
+  for (let at = 0; at < image.length; at += HASH_STEP_BYTES) {
+    hash.update(image.subarray(at, at + HASH_STEP_BYTES));
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+  }
+  return hash.digest('hex');
+}
+
+async function checksum(image: Uint8Array): Promise<string> {
+  return (await imageDigest(image)).slice(0, 16);
 }
 
 /** Loads the newest checkpoint; undefined when there is none. Throws EDGE_ERR_STORE_DAMAGED when it is not sound. */
@@ -26,7 +41,7 @@ export async function loadCheckpoint(files: FileLayer, dir: string): Promise<Che
   if (newest === undefined || match === null) return undefined;
   const path = join(dir, newest);
   const image = await files.read(path);
-  if (checksum(image) !== match[2]) {
+  if ((await checksum(image)) !== match[2]) {
     throw damaged(
       path,
       'damaged checkpoint (its checksum does not fit its content)',
@@ -36,20 +51,20 @@ export async function loadCheckpoint(files: FileLayer, dir: string): Promise<Che
   return { revision: Number(match[1]), path, image };
 }
 
-/** Writes a checkpoint and then removes what it makes unnecessary. Rejects with EDGE_ERR_STORE_WRITE; nothing is lost then. */
+/** Writes a checkpoint and then removes what it makes unnecessary. Rejects with EDGE_ERR_STORE_WRITE; then the old state is kept. */
 export async function saveCheckpoint(
   files: FileLayer,
   dir: string,
   revision: number,
   image: Uint8Array,
 ): Promise<void> {
-  const name = `checkpoint-${String(revision).padStart(16, '0')}-${checksum(image)}.db`;
+  const name = `checkpoint-${String(revision).padStart(16, '0')}-${await checksum(image)}.db`;
   try {
     await files.replace(join(dir, name), image);
-    await removeObsolete(files, dir, name, revision);
   } catch (err) {
     throw writeFailed(join(dir, name), err);
   }
+  await removeObsolete(files, dir, name, revision).catch(() => {}); // the next checkpoint tries again
 }
 
 /** Removes older checkpoints, journals wholly inside the kept one, and temporary files of a crash. */

@@ -11,15 +11,19 @@ import { errorMessage } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import { Broadcaster } from './broadcaster.ts';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
-import { compact } from './compactor.ts';
+import { Batch } from './batch.ts';
+import type { BatchedWrite } from './batch.ts';
+import { Compactor } from './compactor.ts';
 import type { HistoryLimits } from './compactor.ts';
-import { closed, CompactedError, damaged, overloaded } from './errors.ts';
+import { closed, CompactedError, damaged, journalFull, overloaded } from './errors.ts';
 import type { FileLayer } from './files.ts';
 import { encodeFrame, Journal, replayJournals } from './journal.ts';
 import { lockDirectory } from './lock.ts';
 import type { DirectoryLock } from './lock.ts';
 import { ObjectIndex } from './object-index.ts';
+import { rebuild } from './rebuild.ts';
 import { SqliteImage } from './sqlite.ts';
+import type { ObjectRow } from './sqlite.ts';
 import { StoredObject } from './store.ts';
 import type { Change, Decide, ObjectStore, Subscription, WriteResult } from './store.ts';
 
@@ -30,6 +34,27 @@ export interface StoreDeps {
   log: Logger;
   /** Observes the duration of every journal append, seconds. */
   onSync?: (seconds: number) => void;
+}
+
+/** How large the parts of a store are. */
+export interface StoreSizes {
+  objects: number;
+  /** The current journal file. */
+  journalBytes: number;
+  /** All journal files that no checkpoint holds yet. */
+  uncheckpointedBytes: number;
+  checkpointBytes: number;
+  historyEvents: number;
+  historyBytes: number;
+  queuedWrites: number;
+}
+
+/** A consistent copy of a store at one revision. */
+export interface Snapshot {
+  revision: number;
+  objects: number;
+  /** A SQLite file. */
+  image: Uint8Array;
 }
 
 /** Settings of a store. */
@@ -45,13 +70,12 @@ const MAX_QUEUED = 4096;
 /** Writes and bytes of one batch: bounds the time to the answer and the length of a frame. */
 const MAX_BATCH = 512;
 const MAX_BATCH_BYTES = 8 * 1024 * 1024;
+/** While checkpoints fail the journal grows to this many times its normal length, then writes are refused. */
+const MAX_JOURNAL_FACTOR = 8;
 /** How often age is looked at, and how long to wait after a checkpoint that failed. */
 const UPKEEP_MS = 30_000;
 
-interface Pending {
-  resource: string;
-  name: string;
-  decide: Decide;
+interface Pending extends BatchedWrite {
   resolve: (result: WriteResult) => void;
   reject: (err: unknown) => void;
 }
@@ -73,14 +97,20 @@ export class DurableStore implements ObjectStore {
   readonly #config: StoreConfig;
   readonly #deps: StoreDeps;
   readonly #lock: DirectoryLock;
-  readonly #image: SqliteImage;
-  readonly #objects = new ObjectIndex();
+  #image: SqliteImage;
+  #objects = new ObjectIndex();
+  #compactor: Compactor;
   readonly #broadcaster = new Broadcaster();
   readonly #upkeep: Timer;
   #journal: Journal;
   #revision: number;
   #floor: number;
   #queue: Pending[] = [];
+  /** Work that needs a committed state and no write beside it. */
+  #tasks: (() => Promise<void>)[] = [];
+  /** Bytes of earlier journal files that no checkpoint holds yet. */
+  #uncheckpointedBytes: number;
+  #checkpointBytes: number;
   #committing: Promise<void> | undefined;
   #saving: Promise<void> | undefined;
   #nextCheckpointAt = 0;
@@ -90,21 +120,24 @@ export class DurableStore implements ObjectStore {
     config: StoreConfig,
     deps: StoreDeps,
     lock: DirectoryLock,
-    image: SqliteImage,
-    journal: Journal,
+    found: { image: SqliteImage; journal: Journal; checkpointBytes: number; uncheckpointedBytes: number },
   ) {
     this.#config = config;
     this.#deps = deps;
     this.#lock = lock;
+    const { image } = found;
     this.#image = image;
-    this.#journal = journal;
+    this.#journal = found.journal;
+    this.#checkpointBytes = found.checkpointBytes;
+    this.#uncheckpointedBytes = found.uncheckpointedBytes;
     this.#revision = image.meta('revision');
     this.#floor = image.meta('floor');
+    this.#compactor = new Compactor(image, config.history);
     for (const row of image.objects()) {
       this.#objects.put(new StoredObject(row.resource, row.name, row.revision, row.json));
     }
     this.#upkeep = deps.clock.every(UPKEEP_MS, () => {
-      if (this.#committing === undefined) this.#compact();
+      this.#wake();
     });
   }
 
@@ -141,9 +174,18 @@ export class DurableStore implements ObjectStore {
     const revision = replay.records.at(-1)?.r ?? checkpoint?.revision ?? 0;
     image.setMeta('revision', revision);
     image.control('COMMIT');
-    const { firstRevision, bytes } = replay.last ?? { firstRevision: revision + 1, bytes: 0 };
-    const journal = await Journal.open(files, config.dir, firstRevision, bytes);
-    const store = new DurableStore(config, deps, lock, image, journal);
+    const journal = await Journal.open(
+      files,
+      config.dir,
+      replay.last?.firstRevision ?? revision + 1,
+      replay.last,
+    );
+    const store = new DurableStore(config, deps, lock, {
+      image,
+      journal,
+      checkpointBytes: checkpoint?.image.length ?? 0,
+      uncheckpointedBytes: replay.earlierBytes,
+    });
     log.info('store recovered', {
       dir: config.dir,
       revision,
@@ -167,9 +209,18 @@ export class DurableStore implements ObjectStore {
     return this.#objects.size;
   }
 
-  /** The length of the current journal file. */
-  get journalBytes(): number {
-    return this.#journal.bytes;
+  /** Lengths and counts, for metrics. */
+  get sizes(): StoreSizes {
+    const { events, bytes } = this.#compactor.size;
+    return {
+      objects: this.#objects.size,
+      journalBytes: this.#journal.bytes,
+      uncheckpointedBytes: this.#uncheckpointedBytes + this.#journal.bytes,
+      checkpointBytes: this.#checkpointBytes,
+      historyEvents: events,
+      historyBytes: bytes,
+      queuedWrites: this.#queue.length,
+    };
   }
 
   get(resource: string, name: string): StoredObject | undefined {
@@ -209,7 +260,7 @@ export class DurableStore implements ObjectStore {
       })
       .finally(() => {
         this.#committing = undefined;
-        if (this.#queue.length > 0) this.#wake();
+        if (this.#queue.length > 0 || this.#tasks.length > 0) this.#wake();
       });
   }
 
@@ -218,11 +269,13 @@ export class DurableStore implements ObjectStore {
     await new Promise((resolve) => {
       setImmediate(resolve);
     });
-    while (this.#queue.length > 0) {
-      await this.#commitBatch();
+    do {
+      await this.#tasks.shift()?.();
+      if (this.#queue.length > 0) await this.#commitBatch();
       this.#compact();
-      if (this.#journal.bytes >= this.#config.journalBytes) await this.#rotate();
-    }
+      // counts what earlier checkpoints failed to fold, so that they are tried again
+      if (this.#uncheckpointedBytes + this.#journal.bytes >= this.#config.journalBytes) await this.#rotate();
+    } while (this.#queue.length > 0 || this.#tasks.length > 0);
   }
 
   /** Takes queued writes through to the disk and answers each of them. */
@@ -243,6 +296,7 @@ export class DurableStore implements ObjectStore {
     this.#queue.splice(0, taken);
     try {
       if (batch.changes.length > 0) {
+        this.#checkRoom();
         this.#image.setMeta('revision', batch.revision);
         const startedAt = this.#deps.clock.now();
         await this.#journal.append(encodeFrame(batch.records));
@@ -256,6 +310,7 @@ export class DurableStore implements ObjectStore {
     }
     this.#image.control('COMMIT');
     this.#revision = batch.revision;
+    this.#compactor.add(batch.changes.length, batch.bytes, batch.at);
     for (const change of batch.changes) {
       if (change.type === 'DELETED') this.#objects.remove(change.stored.resource, change.stored.name);
       else this.#objects.put(change.stored);
@@ -264,8 +319,14 @@ export class DurableStore implements ObjectStore {
     this.#broadcaster.publish(batch.changes);
   }
 
+  /** Refuses a batch when checkpoints have failed for so long that the journal is at its bound. */
+  #checkRoom(): void {
+    const bytes = this.#uncheckpointedBytes + this.#journal.bytes;
+    if (bytes > this.#config.journalBytes * MAX_JOURNAL_FACTOR) throw journalFull(this.#journal.path, bytes);
+  }
+
   #compact(): void {
-    const floor = compact(this.#image, this.#config.history, this.#deps.clock.wallNow().getTime());
+    const floor = this.#compactor.step(this.#deps.clock.wallNow().getTime());
     if (floor !== undefined) this.#floor = floor;
   }
 
@@ -282,15 +343,21 @@ export class DurableStore implements ObjectStore {
     };
     try {
       const old = this.#journal;
-      this.#journal = await Journal.open(files, dir, revision + 1, 0);
-      await old.close();
+      if (old.bytes > 0) {
+        this.#journal = await Journal.open(files, dir, revision + 1);
+        this.#uncheckpointedBytes += old.bytes;
+        await old.close();
+      }
     } catch (err) {
       failed(err);
       return;
     }
+    const covered = this.#uncheckpointedBytes;
     const image = this.#image.export();
     this.#saving = saveCheckpoint(files, dir, revision, image)
       .then(() => {
+        this.#uncheckpointedBytes -= covered;
+        this.#checkpointBytes = image.length;
         log.debug('checkpoint saved', {
           revision,
           bytes: image.length,
@@ -300,6 +367,57 @@ export class DurableStore implements ObjectStore {
       .finally(() => {
         this.#saving = undefined;
       });
+  }
+
+  /** Runs `work` between two batches: the image is committed and stays as it is meanwhile. */
+  #between<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#closing !== undefined) return Promise.reject(closed());
+    return new Promise((resolve, reject) => {
+      this.#tasks.push(() => work().then(resolve, reject));
+      this.#wake();
+    });
+  }
+
+  /** A copy of everything at the newest revision, history included. */
+  snapshot(): Promise<Snapshot> {
+    return this.#between(async () => {
+      await this.#saving; // two copies of the image beside it would be one too many
+      return { revision: this.#revision, objects: this.#objects.size, image: this.#image.export() };
+    });
+  }
+
+  /**
+   * Replaces all objects; resolves with the new revision once that is on the disk. Every object gets a revision of
+   * its own above all earlier ones, and the history is empty, so that no client takes an old version for a new one.
+   * When it rejects, nothing was changed.
+   */
+  restore(rows: readonly ObjectRow[], atLeast: number): Promise<number> {
+    return this.#between(async () => {
+      await this.#saving;
+      const { files, log } = this.#deps;
+      const { dir, history } = this.#config;
+      const next = await rebuild(rows, Math.max(this.#revision, atLeast));
+      const image = next.image.export();
+      await saveCheckpoint(files, dir, next.revision, image);
+      // from here on a crash recovers the new state
+      try {
+        const journal = await Journal.open(files, dir, next.revision + 1);
+        await this.#journal.close();
+        this.#journal = journal;
+      } catch (err) {
+        log.warn('the old journal goes on after the restore', { error: errorMessage(err) });
+      }
+      this.#image.close();
+      this.#image = next.image;
+      this.#objects = next.objects;
+      this.#revision = next.revision;
+      this.#floor = next.revision;
+      this.#compactor = new Compactor(next.image, history);
+      this.#checkpointBytes = image.length;
+      this.#uncheckpointedBytes = 0;
+      log.info('store restored', { revision: next.revision, objects: rows.length });
+      return next.revision;
+    });
   }
 
   close(): Promise<void> {
@@ -324,59 +442,5 @@ export class DurableStore implements ObjectStore {
   /** Where the store's files are, for messages. */
   get path(): string {
     return join(this.#config.dir);
-  }
-}
-
-/** The changes of one commit while they are decided: each write sees the ones before it. */
-class Batch {
-  readonly changes: Change[] = [];
-  readonly records: string[] = [];
-  bytes = 0;
-  revision: number;
-  readonly #committed: ObjectIndex;
-  readonly #image: SqliteImage;
-  readonly #at: number;
-  /** Newer states than the committed ones; undefined marks a deleted object. */
-  readonly #pending = new Map<string, StoredObject | undefined>();
-
-  constructor(committed: ObjectIndex, image: SqliteImage, revision: number, at: number) {
-    this.#committed = committed;
-    this.#image = image;
-    this.revision = revision;
-    this.#at = at;
-  }
-
-  add({ resource, name, decide }: Pick<Pending, 'resource' | 'name' | 'decide'>): WriteResult {
-    const key = `${resource}/${name}`;
-    const current = this.#pending.has(key) ? this.#pending.get(key) : this.#committed.get(resource, name);
-    const mutation = decide(current);
-    if (mutation.action === 'keep' || (mutation.action === 'delete' && current === undefined)) {
-      return { changed: undefined, stored: current };
-    }
-    const revision = this.revision + 1;
-    const source = mutation.object ?? current?.object;
-    if (source === undefined) throw new Error(`delete of ${key} without a state`);
-    const object = { ...source, metadata: { ...source.metadata, resourceVersion: String(revision) } };
-    const json = JSON.stringify(object);
-    const stored = new StoredObject(resource, name, revision, json, object);
-    const type = mutation.action === 'delete' ? 'DELETED' : current === undefined ? 'ADDED' : 'MODIFIED';
-    const labels = current?.object.metadata.labels;
-    const labelsJson = labels === undefined ? null : JSON.stringify(labels);
-    this.#image.control('SAVEPOINT one');
-    try {
-      this.#image.apply({ revision, type, resource, name, at: this.#at, previousLabels: labelsJson, json });
-    } catch (err) {
-      this.#image.control('ROLLBACK TO one');
-      throw err;
-    } finally {
-      this.#image.control('RELEASE one');
-    }
-    const head = JSON.stringify({ r: revision, t: type, k: resource, n: name, at: this.#at });
-    this.records.push(`${head.slice(0, -1)},"l":${labelsJson ?? 'null'},"o":${json}}`);
-    this.bytes += json.length;
-    this.revision = revision;
-    this.#pending.set(key, type === 'DELETED' ? undefined : stored);
-    this.changes.push({ type, stored, previousLabels: labels });
-    return { changed: type, stored };
   }
 }

@@ -27,6 +27,20 @@ export class CompactedError extends EdgeError {
   }
 }
 
+/** The journal may not grow further because nothing can be folded out of it. */
+export function journalFull(path: string, bytes: number): EdgeError {
+  return new EdgeError(
+    'EDGE_ERR_STORE_WRITE',
+    `write ${path}: ${bytes} bytes of journal wait for a checkpoint that cannot be written; see the log for why`,
+    { retryable: true },
+  );
+}
+
+/** A backup cannot be used; nothing was changed. */
+export function badBackup(what: string): EdgeError {
+  return new EdgeError('EDGE_ERR_STORE_BACKUP', `not a usable backup: ${what}`);
+}
+
 /** Too many writes wait for the disk. */
 export function overloaded(limit: number): EdgeError {
   return new EdgeError('EDGE_ERR_STORE_OVERLOADED', `${limit} writes are waiting for the disk`, {

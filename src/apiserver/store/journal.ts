@@ -6,7 +6,16 @@
  *     +-----------+-----------+-----------+------------------+   CRC-32: over length and payload
  *
  * A frame is one batch, a JSON array of records. A batch is written only after the one before it was synced, so
- * a broken frame that valid ones follow is never the trace of a crash.
+ * a broken frame that valid ones follow is never the trace of a crash. Once a frame is synced, its end is marked:
+ *
+ *     +-----------+-----------------------+-----------+
+ *     | "EJC1"    | where the frame began | CRC-32    |   8 bytes and 4, big endian; CRC-32: over the 8 bytes
+ *     +-----------+-----------------------+-----------+
+ *
+ * A broken last frame with its mark was whole once: a flipped bit, refused like any damage. Without its mark it is
+ * the torn end of a crash, never acknowledged, and cut. The mark itself is not synced, the next frame's sync takes
+ * it along: what remains undecidable is a bit that flips in the very last frame of a machine that lost its power
+ * before the mark was on the disk.
  */
 import { join } from 'node:path';
 import type { EdgeError } from '../../lib/errors.ts';
@@ -18,6 +27,9 @@ import type { ChangeType } from './store.ts';
 
 const MAGIC = Buffer.from('EJ01', 'latin1');
 const HEADER_BYTES = 12;
+const MARK_MAGIC = Buffer.from('EJC1', 'latin1');
+/** The offset's leading zeros never stand in JSON, so no object can look like a mark. */
+const MARK_BYTES = 16;
 /** Bounds what a damaged length can make us read; a batch is at most 8 MiB and one object more. */
 const MAX_PAYLOAD_BYTES = 64 * 1024 * 1024;
 
@@ -60,32 +72,62 @@ function frameAt(data: Buffer, offset: number): Buffer | undefined {
   return isSound ? payload : undefined;
 }
 
+/** The mark of a synced frame that began at `offset`. */
+export function encodeMark(offset: number): Buffer {
+  const mark = Buffer.alloc(MARK_BYTES);
+  MARK_MAGIC.copy(mark);
+  mark.writeBigUInt64BE(BigInt(offset), 4);
+  mark.writeUInt32BE(crc32(mark.subarray(4, 12)), 12);
+  return mark;
+}
+
+/** Where the frame began whose mark stands at `at`; undefined when no sound mark does. */
+function markAt(data: Buffer, at: number): number | undefined {
+  if (at + MARK_BYTES > data.length || !data.subarray(at, at + 4).equals(MARK_MAGIC)) return undefined;
+  const isSound = crc32(data.subarray(at + 4, at + 12)) === data.readUInt32BE(at + 12);
+  return isSound ? Number(data.readBigUInt64BE(at + 4)) : undefined;
+}
+
 /** What a journal file holds. */
 export interface JournalContents {
   records: JournalRecord[];
-  /** Where the sound part ends. */
+  /** Where the last sound frame ends; its mark may follow. */
   soundBytes: number;
-  /** Where a sound frame follows the unsound part, which a crash cannot explain; undefined when none does. */
+  /** Where that frame began; undefined when there is none. */
+  lastFrameAt: number | undefined;
+  /** How many bytes after it are neither frame nor mark. */
+  tornBytes: number;
+  /** Where a sound frame or mark follows the unsound part, which a crash cannot explain; undefined when none does. */
   resumesAt: number | undefined;
 }
 
 /** Reads frames up to the first unsound byte. */
 export function decodeJournal(data: Buffer): JournalContents {
   const records: JournalRecord[] = [];
-  let offset = 0;
-  while (offset < data.length) {
-    const payload = frameAt(data, offset);
-    if (payload === undefined) break;
+  let soundBytes = 0;
+  let lastFrameAt: number | undefined;
+  let next = 0;
+  for (let payload = frameAt(data, 0); payload !== undefined; payload = frameAt(data, next)) {
     for (const record of JSON.parse(payload.toString()) as JournalRecord[]) records.push(record);
-    offset += HEADER_BYTES + payload.length;
+    lastFrameAt = next;
+    soundBytes = next + HEADER_BYTES + payload.length;
+    next = soundBytes + (markAt(data, soundBytes) === lastFrameAt ? MARK_BYTES : 0);
   }
-  let resumesAt: number | undefined;
-  if (offset < data.length) {
-    let next = data.indexOf(MAGIC, offset + 1);
-    while (next !== -1 && frameAt(data, next) === undefined) next = data.indexOf(MAGIC, next + 1);
-    if (next !== -1) resumesAt = next;
+  const resumesAt = next < data.length ? findTraces(data, next) : undefined;
+  return { records, soundBytes, lastFrameAt, tornBytes: data.length - next, resumesAt };
+}
+
+/** The first byte behind `offset` that was only written after what stands at `offset` had been synced. */
+function findTraces(data: Buffer, offset: number): number | undefined {
+  for (
+    let at = data.indexOf('EJ', offset + 1, 'latin1');
+    at !== -1;
+    at = data.indexOf('EJ', at + 1, 'latin1')
+  ) {
+    // an older mark can only be of a frame before the unsound part
+    if (frameAt(data, at) !== undefined || (markAt(data, at) ?? -1) >= offset) return at;
   }
-  return { records, soundBytes: offset, resumesAt };
+  return undefined;
 }
 
 const FILE_NAME = /^journal-(\d{16})\.log$/u;
@@ -107,22 +149,37 @@ export class Journal {
   readonly #file: WritableFile;
   #bytes: number;
   #hasTail = false;
+  /** The mark that belongs at #bytes. It is written there at once, and again with the next frame if that failed. */
+  #mark: Buffer | undefined;
+  #marking: Promise<void> = Promise.resolve();
 
-  private constructor(path: string, file: WritableFile, bytes: number) {
+  private constructor(path: string, file: WritableFile, bytes: number, mark: Buffer | undefined) {
     this.path = path;
     this.#file = file;
     this.#bytes = bytes;
+    this.#mark = mark;
   }
 
-  /** Opens a file whose first `bytes` bytes are sound; what follows them is cut off. */
-  static async open(files: FileLayer, dir: string, firstRevision: number, bytes: number): Promise<Journal> {
+  /**
+   * Opens a file whose first `bytes` bytes are sound; what follows them is cut off. `lastFrameAt` says where its
+   * last frame begins, which is marked if it was not.
+   */
+  static async open(
+    files: FileLayer,
+    dir: string,
+    firstRevision: number,
+    found: { bytes: number; lastFrameAt?: number | undefined } = { bytes: 0 },
+  ): Promise<Journal> {
+    const { bytes, lastFrameAt } = found;
     const path = join(dir, journalName(firstRevision));
     try {
       const file = await files.open(path);
       await file.truncate(bytes);
+      const mark = lastFrameAt === undefined ? undefined : encodeMark(lastFrameAt);
+      if (mark !== undefined) await file.write(mark, bytes);
       await file.sync();
       await files.syncDirectory(dir);
-      return new Journal(path, file, bytes);
+      return new Journal(path, file, bytes, mark);
     } catch (err) {
       throw writeFailed(path, err);
     }
@@ -135,26 +192,31 @@ export class Journal {
 
   /** Appends a frame and waits for the disk. When it rejects, nothing was appended and a later try may work. */
   async append(frame: Buffer): Promise<void> {
+    const mark = this.#mark ?? Buffer.alloc(0);
     try {
       if (this.#hasTail) await this.#cutTail();
       this.#hasTail = true;
-      await this.#file.write(frame, this.#bytes);
+      await this.#file.write(Buffer.concat([mark, frame]), this.#bytes);
       await this.#file.sync();
     } catch (err) {
       await this.#cutTail().catch(() => {}); // tried again before the next append, and by recovery
       throw writeFailed(this.path, err);
     }
     this.#hasTail = false;
-    this.#bytes += frame.length;
+    this.#mark = encodeMark(this.#bytes + mark.length);
+    this.#bytes += mark.length + frame.length;
+    this.#marking = this.#file.write(this.#mark, this.#bytes).catch(() => {}); // it goes with the next frame then
   }
 
   async #cutTail(): Promise<void> {
-    await this.#file.truncate(this.#bytes);
+    await this.#marking;
+    await this.#file.truncate(this.#bytes + (this.#mark?.length ?? 0));
     this.#hasTail = false;
   }
 
   /** Closes the file; a tail that could not be cut before is left to recovery. */
   async close(): Promise<void> {
+    await this.#marking;
     await this.#file.close();
   }
 }
@@ -170,8 +232,10 @@ function missing(path: string, revision: number, instead: string, dir: string): 
 /** What recovery found in the journal files above a revision. */
 export interface Replay {
   records: JournalRecord[];
+  /** Bytes of the files before the last one. */
+  earlierBytes: number;
   /** The file to go on with, when there is one. */
-  last: { firstRevision: number; bytes: number } | undefined;
+  last: { firstRevision: number; bytes: number; lastFrameAt: number | undefined } | undefined;
 }
 
 /**
@@ -190,6 +254,7 @@ export async function replayJournals(
     .sort((a, b) => a - b);
   const records: JournalRecord[] = [];
   let revision = after;
+  let earlierBytes = 0;
   let last: Replay['last'];
   for (const [at, start] of starts.entries()) {
     const path = join(dir, journalName(start));
@@ -198,16 +263,15 @@ export async function replayJournals(
     if (next !== undefined && next <= after + 1) continue; // wholly inside the checkpoint
     if (start > revision + 1) throw missing(path, revision + 1, `starts at ${start}`, dir);
     const data = await files.read(path);
-    const { records: found, soundBytes, resumesAt } = decodeJournal(data);
-    if (soundBytes < data.length && (!isLast || resumesAt !== undefined)) {
+    const { records: found, soundBytes, lastFrameAt, tornBytes, resumesAt } = decodeJournal(data);
+    if (tornBytes > 0 && (!isLast || resumesAt !== undefined)) {
       throw damaged(
         path,
         `damaged at byte ${soundBytes}${resumesAt === undefined ? '' : `, sound again at byte ${resumesAt}`}`,
         `acknowledged writes are in the damaged part; restore the file from a backup, or move ${dir} away to start empty`,
       );
     }
-    if (soundBytes < data.length)
-      log.warn('cut a torn journal tail', { file: path, bytes: data.length - soundBytes });
+    if (tornBytes > 0) log.warn('cut a torn journal tail', { file: path, bytes: tornBytes });
     for (const record of found) {
       if (record.r <= after) continue;
       if (record.r !== revision + 1) {
@@ -216,7 +280,8 @@ export async function replayJournals(
       revision = record.r;
       records.push(record);
     }
-    if (isLast) last = { firstRevision: start, bytes: soundBytes };
+    if (isLast) last = { firstRevision: start, bytes: soundBytes, lastFrameAt };
+    else earlierBytes += data.length;
   }
-  return { records, last };
+  return { records, earlierBytes, last };
 }

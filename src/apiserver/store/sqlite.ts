@@ -33,6 +33,8 @@ const STATEMENTS = {
     'SELECT revision, name, type, value, previous_labels FROM events WHERE revision > ? AND revision <= ? AND resource = ? ORDER BY revision LIMIT ?',
   historySize: 'SELECT count(*), coalesce(sum(length(value)), 0), coalesce(min(at), 0) FROM events',
   oldestEvents: 'SELECT revision, at, length(value) FROM events ORDER BY revision LIMIT ?',
+  integrity: 'PRAGMA integrity_check',
+  eventRange: 'SELECT count(*), coalesce(min(revision), 0), coalesce(max(revision), 0) FROM events',
   dropEvents: 'DELETE FROM events WHERE revision <= ?',
 } as const;
 
@@ -41,7 +43,7 @@ let library: Promise<SqlJsStatic> | undefined;
 /** The database. */
 export class SqliteImage {
   readonly #database: Database;
-  #statements = new Map<string, Statement>();
+  readonly #statements = new Map<string, Statement>();
 
   private constructor(database: Database) {
     this.#database = database;
@@ -137,6 +139,24 @@ export class SqliteImage {
     }));
   }
 
+  /** What SQLite finds wrong with the database; empty when it is sound. */
+  integrityProblems(): string[] {
+    return this.#rows(STATEMENTS.integrity, [])
+      .map(([text]) => String(text))
+      .filter((text) => text !== 'ok');
+  }
+
+  /** How many events there are, and the first and the last of their revisions; zeros when there are none. */
+  eventRange(): { count: number; first: number; last: number } {
+    const [count, first, last] = this.#rows(STATEMENTS.eventRange, [])[0] ?? [];
+    return { count: Number(count ?? 0), first: Number(first ?? 0), last: Number(last ?? 0) };
+  }
+
+  /** Stores an object without an event; for images that are made from a backup. */
+  putObject({ resource, name, revision, json }: ObjectRow): void {
+    this.#run(STATEMENTS.putObject, [resource, name, revision, json]);
+  }
+
   /** Forgets events up to and with `floor`. */
   dropEvents(floor: number): void {
     this.#run(STATEMENTS.dropEvents, [floor]);
@@ -145,8 +165,6 @@ export class SqliteImage {
 
   /** The whole database as a SQLite file; copies it, so never once a write. Not inside a transaction. */
   export(): Uint8Array {
-    for (const statement of this.#statements.values()) statement.free();
-    this.#statements = new Map(); // export reopens the database, which ends statements prepared before
     return this.#database.export();
   }
 

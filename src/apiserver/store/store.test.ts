@@ -16,7 +16,7 @@ import { openStore } from './durable-store.ts';
 import type { DurableStore } from './durable-store.ts';
 import { systemFiles } from './files.ts';
 import type { FileLayer } from './files.ts';
-import { decodeJournal, encodeFrame } from './journal.ts';
+import { decodeJournal, encodeFrame, encodeMark } from './journal.ts';
 import { isOutOfSpace } from './errors.ts';
 import type { Change } from './store.ts';
 
@@ -139,12 +139,12 @@ test('a write that keeps the state writes nothing', async () => {
   const dir = await makeDirectory();
   const store = await open(dir);
   await put(store, 'a', 1);
-  const bytes = readFileSync(journalPath(dir)).length;
+  const bytes = store.sizes.journalBytes;
   const result = await store.write('routers', 'a', () => ({ action: 'keep' }));
   assert.equal(result.changed, undefined);
   assert.equal(result.stored?.revision, 1);
   assert.equal(store.revision, 1);
-  assert.equal(readFileSync(journalPath(dir)).length, bytes);
+  assert.equal(store.sizes.journalBytes, bytes);
   await store.close();
 });
 
@@ -152,20 +152,27 @@ test('a journal cut at any byte of its last frames recovers to the last whole ba
   const dir = await makeDirectory();
   const store = await open(dir);
   await put(store, 'a', 1);
-  const afterFirst = readFileSync(journalPath(dir)).length;
   await put(store, 'a', 2);
-  const afterSecond = readFileSync(journalPath(dir)).length;
   await put(store, 'a', 3);
   const data = readFileSync(journalPath(dir));
   await store.close();
+  const ends = [1, 2, 3].map((count) => frameEnd(data, count));
+  const [afterFirst = 0, afterSecond = 0, afterThird = 0] = ends;
   for (let length = afterFirst; length <= data.length; length++) {
     const { records, soundBytes, resumesAt } = decodeJournal(data.subarray(0, length));
-    const expected = length < afterSecond ? 1 : length < data.length ? 2 : 3;
+    const expected = length < afterSecond ? 1 : length < afterThird ? 2 : 3;
     assert.equal(records.length, expected, `cut at ${length}`);
-    assert.equal(soundBytes, [0, afterFirst, afterSecond, data.length][expected]);
+    assert.equal(soundBytes, [0, ...ends][expected]);
     assert.equal(resumesAt, undefined);
   }
 });
+
+/** Where the frame with that number ends: the shortest part of the journal that holds so many records. */
+function frameEnd(data: Buffer, count: number): number {
+  let length = 0;
+  while (decodeJournal(data.subarray(0, length)).records.length < count) length++;
+  return length;
+}
 
 test('a torn tail is cut from the file, and writes go on behind it', async () => {
   const dir = await makeDirectory();
@@ -175,7 +182,7 @@ test('a torn tail is cut from the file, and writes go on behind it', async () =>
   const crashed = await crashCopy(dir);
   await store.close();
   const path = journalPath(crashed);
-  truncateSync(path, readFileSync(path).length - 5);
+  truncateSync(path, frameEnd(readFileSync(path), 2) - 5);
   const second = await open(crashed);
   assert.equal(valueOf(second, 'a'), 1);
   await put(second, 'a', 3);
@@ -221,6 +228,51 @@ test('every flipped bit before the last frame is refused with the file and what 
     return true;
   });
   assert.deepEqual(readFileSync(join(dir, 'journal-0000000000000001.log')), whole, 'nothing was changed');
+});
+
+test('a flipped bit in the last frame is damage when the frame was synced, and a torn write when it was not', async () => {
+  const frame = encodeFrame([
+    JSON.stringify({ r: 1, t: 'ADDED', k: 'routers', n: 'r1', at: 0, l: null, o: {} }),
+  ]);
+  const marked = Buffer.concat([frame, encodeMark(0)]);
+  for (let at = 0; at < marked.length; at++) {
+    const flipped = Buffer.from(marked);
+    flipped[at] = (flipped[at] ?? 0) ^ (1 << (at % 8));
+    const { records, resumesAt } = decodeJournal(flipped);
+    assert.equal(records.length, at < frame.length ? 0 : 1, `flip at ${at}`);
+    assert.equal(resumesAt, at < frame.length ? frame.length : undefined, `flip at ${at}`);
+    const unmarked = decodeJournal(flipped.subarray(0, frame.length));
+    assert.equal(unmarked.resumesAt, undefined, 'without its mark it counts as torn');
+  }
+  const dir = await makeDirectory();
+  const store = await open(dir);
+  await put(store, 'a', 1);
+  await put(store, 'a', 2);
+  const crashed = await crashCopy(dir);
+  await store.close();
+  const path = journalPath(crashed);
+  const data = readFileSync(path);
+  const end = frameEnd(data, 2);
+  data[end - 3] = (data[end - 3] ?? 0) ^ 4;
+  writeFileSync(path, Buffer.concat([data.subarray(0, end), encodeMark(frameEnd(data, 1) + 16)]));
+  await assert.rejects(open(crashed), (err: unknown) => errorCode(err) === 'EDGE_ERR_STORE_DAMAGED');
+});
+
+test('a recovered journal ends with a mark, so that its last write is guarded too', async () => {
+  const dir = await makeDirectory();
+  const store = await open(dir);
+  await put(store, 'a', 1);
+  const crashed = await crashCopy(dir);
+  await store.close();
+  const path = journalPath(crashed);
+  truncateSync(path, frameEnd(readFileSync(path), 1)); // power went before the mark was on the disk
+  const second = await open(crashed);
+  const again = await crashCopy(crashed);
+  await second.close();
+  const data = readFileSync(journalPath(again));
+  data[20] = (data[20] ?? 0) ^ 1;
+  writeFileSync(journalPath(again), data);
+  await assert.rejects(open(again), (err: unknown) => errorCode(err) === 'EDGE_ERR_STORE_DAMAGED');
 });
 
 test('a damaged checkpoint is refused, never emptied', async () => {
@@ -324,7 +376,7 @@ for (const at of ['write', 'sync', 'truncate'] as const) {
     const { files, fault } = faultyFiles();
     const store = await open(dir, { files });
     await put(store, 'a', 1);
-    const sound = readFileSync(journalPath(dir));
+    const sound = readFileSync(journalPath(dir)).subarray(0, store.sizes.journalBytes);
     fault.at = at;
     const results = await Promise.allSettled([put(store, 'a', 2), put(store, 'b', 2), remove(store, 'a')]);
     for (const result of results) {
@@ -339,7 +391,11 @@ for (const at of ['write', 'sync', 'truncate'] as const) {
       store.history('routers', 0, 10).map((change) => change.stored.revision),
       [1],
     );
-    if (at !== 'truncate') assert.deepEqual(readFileSync(journalPath(dir)), sound);
+    if (at !== 'truncate') {
+      const left = readFileSync(journalPath(dir));
+      assert.deepEqual(left.subarray(0, sound.length), sound);
+      assert.equal(decodeJournal(left).records.length, 1);
+    }
     fault.at = undefined;
     const { stored } = await put(store, 'a', 3);
     assert.equal(stored?.revision, 2);

@@ -1,0 +1,66 @@
+/** Checks the files of a store as recovery would read them, and more closely; never writes, locks or cuts anything. */
+import { join } from 'node:path';
+import { errorMessage } from '../../lib/errors.ts';
+import { silentLogger } from '../../lib/log.ts';
+import { loadCheckpoint } from './checkpoint.ts';
+import type { FileLayer } from './files.ts';
+import { imageProblems } from './image-check.ts';
+import { decodeJournal, journalName, journalStart, replayJournals } from './journal.ts';
+import { SqliteImage } from './sqlite.ts';
+
+/** What a check found. */
+export interface CheckReport {
+  /** One line a file and one of the whole, for people. */
+  lines: string[];
+  /** What makes the store unusable; empty when a server would start from it with every acknowledged write. */
+  problems: string[];
+}
+
+/** Checks the store in `dir`; rejects only when the directory cannot be read. */
+export async function checkStore(files: FileLayer, dir: string): Promise<CheckReport> {
+  const report: CheckReport = { lines: [], problems: [] };
+  const names = await files.list(dir);
+  let after = 0;
+  let image: SqliteImage | undefined;
+  try {
+    const checkpoint = await loadCheckpoint(files, dir);
+    if (checkpoint === undefined) report.lines.push('checkpoint: none yet');
+    else {
+      image = await SqliteImage.open(checkpoint.image);
+      report.problems.push(...imageProblems(image).map((problem) => `${checkpoint.path}: ${problem}`));
+      if (image.meta('revision') !== checkpoint.revision)
+        report.problems.push(`${checkpoint.path}: holds revision ${image.meta('revision')}`);
+      after = checkpoint.revision;
+      report.lines.push(
+        `checkpoint: ${checkpoint.path}: revision ${after}, ${image.objects().length} objects, ${checkpoint.image.length} bytes`,
+      );
+    }
+    for (const start of names
+      .map(journalStart)
+      .filter((value) => value !== undefined)
+      .sort((a, b) => a - b))
+      report.lines.push(describeJournal(journalName(start), await files.read(join(dir, journalName(start)))));
+    // the same judgement as at a start, across files
+    const { records } = await replayJournals(files, dir, after, silentLogger);
+    const newest = records.at(-1)?.r ?? after;
+    report.lines.push(`newest acknowledged revision: ${newest} (${records.length} changes in the journal)`);
+  } catch (err) {
+    report.problems.push(errorMessage(err));
+  } finally {
+    image?.close();
+  }
+  return report;
+}
+
+function describeJournal(name: string, data: Buffer): string {
+  const { records, tornBytes, resumesAt } = decodeJournal(data);
+  const [first, last] = [records[0]?.r, records.at(-1)?.r];
+  const range = first === undefined || last === undefined ? 'no changes' : `revisions ${first} to ${last}`;
+  const tail =
+    tornBytes === 0
+      ? ''
+      : resumesAt === undefined
+        ? `, ${tornBytes} bytes of a write that was never acknowledged`
+        : `, damaged at byte ${data.length - tornBytes}`;
+  return `journal: ${name}: ${range}, ${data.length} bytes${tail}`;
+}
