@@ -110,7 +110,7 @@ test('a udp proxy frees its port, and a taken or forbidden one is refused', asyn
   assert.match(await refusal('c', 19_999), /not allowed/u);
   // The same number over TCP is another port.
   await publish(client, 9, { name: 'd', type: 'tcp', remotePort });
-  assert.match(await refusal('e', 0), /holds 2 ports/u);
+  assert.match(await refusal('e', 0), /max_ports_per_client 2/u);
   await client.stop();
   await waitFor(() => server.proxies().length === 0, { what: 'proxies gone' });
   const taken = await openUdp(t, remotePort);

@@ -43,7 +43,7 @@ export const SERVER_CONFIG: FrpServerConfig = {
     maxSessions: 1000,
     maxStreamsPerSession: 16_384,
     maxProxiesPerSession: 1000,
-    maxQueuedVisitors: 128,
+    maxQueuedVisitors: 1024,
   },
 };
 

@@ -31,8 +31,8 @@ export class PortAllocator {
   /** Reserves the asked port, or the candidates to try for port 0. Throws TunnelError (proxyRefused). */
   candidates(name: string, wanted: number): number[] {
     if (wanted !== 0) {
-      if (!this.#isAllowed(wanted)) throw new TunnelError('proxyRefused', `port ${wanted} not allowed`);
-      if (this.#taken.has(wanted)) throw new TunnelError('proxyRefused', `port ${wanted} already used`);
+      if (!this.#isAllowed(wanted)) throw new TunnelError('proxyRefused', `port not allowed: ${wanted}`);
+      if (this.#taken.has(wanted)) throw new TunnelError('proxyRefused', `port already used: ${wanted}`);
       return [wanted];
     }
     const last = this.#remembered.get(name);

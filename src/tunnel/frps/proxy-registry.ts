@@ -2,10 +2,12 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
 import { TunnelError } from '../errors.ts';
+import { annotationProblem } from './annotations.ts';
 import type { PortAllocator } from './ports.ts';
 import { ServerProxy } from './proxy.ts';
 import type { ProxyRequest } from './proxy.ts';
 import type { ServerSession } from './session.ts';
+import { TcpGroups } from './tcp-group.ts';
 import { TcpProxy } from './tcp-proxy.ts';
 import type { TrafficCounter } from './traffic.ts';
 import type { FrpServerConfig, PortRange, ProxyInfo } from './types.ts';
@@ -27,14 +29,17 @@ export interface ProxyRegistryDeps {
 /** Types with a port on the server, and types that visitors ask for. */
 const PORT_TYPES = new Set(['tcp', 'udp']);
 const VISITED_TYPES = new Set(['stcp', 'sudp']);
+const LIMIT_MODES = new Set(['', 'client', 'server']);
 
 /** See the file's first line. */
 export class ProxyRegistry {
   readonly #deps: ProxyRegistryDeps;
+  readonly #groups: TcpGroups;
   readonly #byName = new Map<string, ServerProxy>();
 
   constructor(deps: ProxyRegistryDeps) {
     this.#deps = deps;
+    this.#groups = new TcpGroups(deps);
   }
 
   get(name: string): ServerProxy | undefined {
@@ -74,7 +79,8 @@ export class ProxyRegistry {
   #create(request: ProxyRequest, session: ServerSession): ServerProxy {
     if (VISITED_TYPES.has(request.proxy_type)) return new ServerProxy(request, session, this.#deps.clock);
     const { proxyBindAddr: bindAddr, udpPacketSize: packetBytes } = this.#deps.config();
-    if (request.proxy_type !== 'udp') return new TcpProxy(request, session, { ...this.#deps, bindAddr });
+    if (request.proxy_type !== 'udp')
+      return new TcpProxy(request, session, { ...this.#deps, groups: this.#groups, bindAddr });
     return new UdpProxy(request, session, {
       ...this.#deps,
       ports: this.#deps.udpPorts,
@@ -88,17 +94,17 @@ export class ProxyRegistry {
     const type = request.proxy_type === '' ? 'tcp' : request.proxy_type;
     if (name === '') return 'proxy name is empty';
     if (!PORT_TYPES.has(type) && !VISITED_TYPES.has(type)) return `proxy type ${type} is not supported`;
-    if (request.group !== '') return 'loadBalancer.group is not supported';
-    if (request.bandwidth_limit !== '' && request.bandwidth_limit_mode === 'server') {
-      return 'transport.bandwidthLimit in server mode is not supported';
-    }
+    if (!LIMIT_MODES.has(request.bandwidth_limit_mode))
+      return 'bandwidth limit mode should be client or server';
+    const problem = annotationProblem(request.annotations);
+    if (problem !== undefined) return problem;
     const { user } = session.login;
     if (user !== '' && !name.startsWith(`${user}.`))
       return `proxy name ${name} does not begin with the user ${user}`;
     if (this.#byName.has(name)) return `proxy name ${name} is already in use`;
     const { maxPortsPerClient } = this.#deps.config();
     if (PORT_TYPES.has(type) && maxPortsPerClient > 0 && this.#portsOf(session) >= maxPortsPerClient) {
-      return `client holds ${maxPortsPerClient} ports already`;
+      return `exceed the max_ports_per_client ${maxPortsPerClient}`;
     }
     return undefined;
   }

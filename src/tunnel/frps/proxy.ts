@@ -1,5 +1,6 @@
 /** One registered proxy: what it is, its open connections, and how a user connection reaches its client. */
 import type { Clock } from '../../lib/clock.ts';
+import { limitedStream, parseBandwidth, TokenBucket } from '../bandwidth.ts';
 import type { ByteStream } from '../byte-stream.ts';
 import { message } from '../frp/message.ts';
 import type { MessageOf } from '../frp/message.ts';
@@ -33,9 +34,12 @@ export class ServerProxy {
   readonly traffic = new TrafficCounter();
   readonly startedAt: Date;
   readonly #clock: Clock;
+  /** What the proxy's connections may carry together, where it asked the server to limit them. */
+  readonly #bucket: TokenBucket | undefined;
   /** Port on the server, once bound. */
   remotePort: number | undefined;
 
+  /** Throws TunnelError (proxyRefused) for a bandwidth limit that cannot be read. */
   constructor(request: ProxyRequest, session: ServerSession, clock: Clock) {
     this.name = request.proxy_name;
     this.type = request.proxy_type === '' ? 'tcp' : request.proxy_type;
@@ -43,6 +47,9 @@ export class ServerProxy {
     this.session = session;
     this.#clock = clock;
     this.startedAt = clock.wallNow();
+    const limit =
+      request.bandwidth_limit_mode === 'server' ? parseBandwidth(request.bandwidth_limit) : undefined;
+    this.#bucket = limit === undefined ? undefined : new TokenBucket(limit, clock);
   }
 
   /** Whether connections carry datagrams: nobody ends them, and half of one is of no use. */
@@ -92,8 +99,13 @@ export class ServerProxy {
     return handle;
   }
 
-  /** The payload of a started work connection, wrapped as the proxy asked. */
+  /** The payload of a started work connection, wrapped as the proxy asked; a limit counts what is carried, not the wrapping. */
   protected wrapWork(work: MessageChannel): ByteStream {
+    const payload = this.#unwrap(work);
+    return this.#bucket === undefined ? payload : limitedStream(payload, this.#bucket, this.#clock);
+  }
+
+  #unwrap(work: MessageChannel): ByteStream {
     if (this.isDatagram && isBefore034(this.session.login.version)) return work.release();
     const { use_encryption: useEncryption, use_compression: useCompression } = this.request;
     return wrapPayload(work.release(), { useEncryption, useCompression, key: this.session.tokenKey });

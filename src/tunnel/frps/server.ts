@@ -1,8 +1,7 @@
 /** The frp server: accepts connections, logs clients in, and routes work and visitor connections to their place. */
 import { randomBytes } from 'node:crypto';
 import type { Server, Socket } from 'node:net';
-import { createSecureContext } from 'node:tls';
-import type { SecureContext } from 'node:tls';
+import type { Duplex } from 'node:stream';
 import { formatHostPort } from '../../lib/address.ts';
 import { protocolVersion } from '../../lib/build-info.ts';
 import { sleep } from '../../lib/clock.ts';
@@ -14,13 +13,15 @@ import { isAuthKey } from '../frp/auth.ts';
 import { message } from '../frp/message.ts';
 import type { MessageOf } from '../frp/message.ts';
 import { MessageChannel } from '../frp/message-channel.ts';
+import { WebSocketUpgrades } from '../websocket/upgrade.ts';
 import { YamuxSession } from '../yamux/session.ts';
-import { makeSelfSigned } from './certificate.ts';
+import { Handovers } from './handover.ts';
 import { boundPort, listenOn } from './listener.ts';
 import { PortAllocator } from './ports.ts';
 import { ProxyRegistry } from './proxy-registry.ts';
 import { ServerSession } from './session.ts';
 import type { SessionOrigin } from './session.ts';
+import { TlsContext } from './tls-context.ts';
 import { TrafficCounter } from './traffic.ts';
 import { acceptTransport } from './transport.ts';
 import type {
@@ -53,9 +54,14 @@ export function createFrpServer(
 /** One accepted connection or mux session, as long as it lives. */
 interface Transport {
   origin: SessionOrigin;
-  /** Set once a client logged in over it, or proved to belong to one. */
+  /** Set once a client logged in over it, or named the run id of one that did. */
   isKnown: boolean;
+  /** It counts as pending no longer. Idempotent. */
+  settle(): void;
 }
+
+/** Streams that a mux session may have open before its login: frp opens one. */
+const MAX_STREAMS_BEFORE_LOGIN = 8;
 
 class TunnelServer implements FrpServer {
   #config: FrpServerConfig;
@@ -63,13 +69,15 @@ class TunnelServer implements FrpServer {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #sessions = new Map<string, ServerSession>();
+  readonly #handovers = new Handovers();
+  readonly #tlsContext: TlsContext;
   readonly #transports = new Set<Transport>();
   readonly #totals = new TrafficCounter();
   readonly #proxies: ProxyRegistry;
   readonly #visitors: Visitors;
+  readonly #upgrades = new WebSocketUpgrades();
   #tcp: Server | undefined;
   #unix: Server | undefined;
-  #secureContext: Promise<SecureContext> | undefined;
   #pending = 0;
   #refusedLogins = 0;
   #isStopped = false;
@@ -79,16 +87,18 @@ class TunnelServer implements FrpServer {
     this.#hooks = hooks;
     this.#clock = deps.clock;
     this.#log = deps.log;
+    this.#tlsContext = new TlsContext(deps.clock);
     const ports = new PortAllocator(config.allowPorts, deps);
     const udpPorts = new PortAllocator(config.allowPorts, deps);
     const shared = {
       clock: deps.clock,
       log: deps.log,
+      config: () => this.#config,
       totals: this.#totals,
       userConnTimeoutMs: () => this.#config.userConnTimeoutMs,
       onChange: () => this.#changed(),
     };
-    this.#proxies = new ProxyRegistry({ ...shared, ports, udpPorts, config: () => this.#config });
+    this.#proxies = new ProxyRegistry({ ...shared, ports, udpPorts });
     this.#visitors = new Visitors({
       ...shared,
       proxy: (name) => this.#proxies.get(name),
@@ -111,9 +121,6 @@ class TunnelServer implements FrpServer {
     await this.#bind(config, old);
     this.#config = config;
     this.#proxies.allowPorts(config.allowPorts);
-    const { cert, key, clientCa } = old.tls;
-    if (config.tls.cert !== cert || config.tls.key !== key || config.tls.clientCa !== clientCa)
-      this.#secureContext = undefined;
     if (config.token !== old.token) this.#log.info('token changed', { sessions: this.#sessions.size });
   }
 
@@ -189,55 +196,50 @@ class TunnelServer implements FrpServer {
       return;
     }
     this.#pending += 1;
+    let isPending = true;
+    const settle = (): void => {
+      if (isPending) this.#pending -= 1;
+      isPending = false;
+    };
     const { tls, limits } = this.#config;
-    const security = {
-      context: () => this.#context(),
+    const options = {
+      upgrade: (connection: Duplex) => this.#upgrades.accept(connection),
+      context: () => this.#tlsContext.get(this.#config.tls),
       wantsClientCertificate: tls.clientCa !== undefined,
       isForced: tls.force || tls.clientCa !== undefined,
     };
-    acceptTransport(socket, security, limits.loginTimeoutMs, this.#clock)
+    acceptTransport(socket, options, limits.loginTimeoutMs, this.#clock)
       .then(({ kind, stream }) =>
-        kind === 'mux' ? this.#serveMux(stream, remoteAddr) : this.#serveSingle(stream, remoteAddr),
+        kind === 'mux'
+          ? this.#serveMux(stream, remoteAddr, settle)
+          : this.#serveSingle(stream, remoteAddr, settle),
       )
-      .catch((err: unknown) => this.#log.debug('connection refused', { remoteAddr, error: err }))
-      .finally(() => {
-        this.#pending -= 1;
+      .catch((err: unknown) => {
+        settle();
+        this.#log.debug('connection refused', { remoteAddr, error: err });
       });
   }
 
-  #context(): Promise<SecureContext> {
-    this.#secureContext ??= this.#createContext().catch((err: unknown) => {
-      this.#secureContext = undefined;
-      throw err;
-    });
-    return this.#secureContext;
-  }
-
-  async #createContext(): Promise<SecureContext> {
-    const { cert, key, clientCa } = this.#config.tls;
-    const pair =
-      cert === undefined || key === undefined ? await makeSelfSigned(this.#clock.wallNow()) : { cert, key };
-    return createSecureContext({
-      ...pair,
-      minVersion: 'TLSv1.2',
-      ...(clientCa === undefined ? {} : { ca: clientCa }),
-    });
-  }
-
-  #serveMux(stream: ByteStream, remoteAddr: string): void {
+  #serveMux(stream: ByteStream, remoteAddr: string, settle: () => void): void {
     const { limits, keepaliveMs } = this.#config;
     let timer: Timer | undefined;
     const transport: Transport = {
       isKnown: false,
+      settle,
       origin: { remoteAddr, isMultiplexed: true, cut: (err) => session.close(err) },
     };
     const session: YamuxSession = new YamuxSession(
       stream,
       'server',
       {
-        onStream: (opened) => this.#serve(opened, transport),
+        onStream: (opened) => {
+          if (transport.isKnown || session.streamCount <= MAX_STREAMS_BEFORE_LOGIN)
+            this.#serve(opened, transport);
+          else opened.destroy();
+        },
         onClose: () => {
           timer?.cancel();
+          settle();
           this.#transports.delete(transport);
         },
       },
@@ -250,9 +252,9 @@ class TunnelServer implements FrpServer {
     });
   }
 
-  #serveSingle(stream: ByteStream, remoteAddr: string): void {
+  #serveSingle(stream: ByteStream, remoteAddr: string, settle: () => void): void {
     const cut = (err: Error): void => stream.destroy(err);
-    this.#serve(stream, { isKnown: false, origin: { remoteAddr, isMultiplexed: false, cut } });
+    this.#serve(stream, { isKnown: false, settle, origin: { remoteAddr, isMultiplexed: false, cut } });
   }
 
   /** Serves one logical connection by its first message. */
@@ -260,6 +262,7 @@ class TunnelServer implements FrpServer {
     const channel = new MessageChannel(stream, this.#clock, 'detect');
     this.#dispatch(channel, transport).catch((err: unknown) => {
       channel.close(err instanceof Error ? err : undefined);
+      if (!transport.origin.isMultiplexed) transport.settle();
       this.#log.debug('connection failed', { remoteAddr: transport.origin.remoteAddr, error: err });
     });
   }
@@ -270,10 +273,11 @@ class TunnelServer implements FrpServer {
       this.#config.limits.loginTimeoutMs,
     );
     if (first.name === 'Login') {
-      this.#login(channel, first.body, transport);
+      await this.#login(channel, first.body, transport);
       return;
     }
-    transport.isKnown = true;
+    if (this.#sessions.has(first.body.run_id)) this.#know(transport);
+    if (!transport.origin.isMultiplexed) transport.settle();
     if (first.name === 'NewVisitorConn') {
       await this.#visitors.serve(channel, first.body, transport.origin.remoteAddr).catch((err: unknown) => {
         this.#log.debug('visitor refused', {
@@ -292,20 +296,41 @@ class TunnelServer implements FrpServer {
     }
   }
 
-  #login(channel: MessageChannel, login: MessageOf<'Login'>['body'], transport: Transport): void {
-    const problem = channel.canEncrypt ? this.#loginProblem(login) : 'login without a hello';
+  /** A client shows itself on this transport. */
+  #know(transport: Transport): void {
+    transport.isKnown = true;
+    transport.settle();
+  }
+
+  async #login(
+    channel: MessageChannel,
+    login: MessageOf<'Login'>['body'],
+    transport: Transport,
+  ): Promise<void> {
+    const token = this.#provenToken(login);
     const { remoteAddr } = transport.origin;
-    if (problem !== undefined) {
+    const runId = login.run_id === '' ? randomBytes(8).toString('hex') : login.run_id;
+    let problem = channel.canEncrypt ? this.#loginProblem(login, token) : 'login without a hello';
+    if (problem === undefined) {
+      const old = this.#sessions.get(runId);
+      const predecessor = old && {
+        cut: () => old.cut(new TunnelError('closed', 'replaced by a newer login')),
+        settled: () => old.settled(),
+      };
+      if (!(await this.#handovers.take(runId, predecessor))) problem = 'superseded by a newer login';
+      else if (this.#isStopped) problem = 'server is stopping';
+    }
+    if (token === undefined || problem !== undefined) {
       this.#refusedLogins += 1;
       this.#log.warn('login refused', { remoteAddr, user: login.user, reason: problem });
-      channel.send(message('LoginResp', { version: protocolVersion, error: problem }));
+      const error = (this.#config.detailedErrorsToClient ?? true) ? problem : 'register control error';
+      channel.send(message('LoginResp', { version: protocolVersion, error: error ?? 'login refused' }));
       channel.close();
+      if (!transport.origin.isMultiplexed) transport.settle();
       return;
     }
-    const runId = login.run_id === '' ? randomBytes(8).toString('hex') : login.run_id;
-    // The newest login wins at once: its predecessor is most likely dead without knowing.
-    this.#sessions.get(runId)?.cut(new TunnelError('closed', 'replaced by a newer login'));
     const session = new ServerSession(runId, login, channel, transport.origin, {
+      token,
       clock: this.#clock,
       log: this.#log.with({ runId }),
       config: () => this.#config,
@@ -314,7 +339,7 @@ class TunnelServer implements FrpServer {
       onChange: () => this.#changed(),
       onClose: (closed) => this.#closed(closed),
     });
-    transport.isKnown = true;
+    this.#know(transport);
     this.#sessions.set(runId, session);
     channel.send(message('LoginResp', { version: protocolVersion, run_id: runId }));
     session.start();
@@ -327,10 +352,14 @@ class TunnelServer implements FrpServer {
     this.#changed();
   }
 
-  #loginProblem(login: MessageOf<'Login'>['body']): string | undefined {
+  #provenToken(login: MessageOf<'Login'>['body']): string | undefined {
+    const { token, acceptedTokens = [] } = this.#config;
+    return [token, ...acceptedTokens].find((each) => isAuthKey(login.privilege_key, each, login.timestamp));
+  }
+
+  #loginProblem(login: MessageOf<'Login'>['body'], token: string | undefined): string | undefined {
     if (this.#isStopped) return 'server is stopping';
-    if (!isAuthKey(login.privilege_key, this.#config.token, login.timestamp))
-      return 'token in login does not match';
+    if (token === undefined) return 'token in login does not match';
     if (this.#sessions.size >= this.#config.limits.maxSessions && !this.#sessions.has(login.run_id))
       return 'too many clients';
     if (login.client_id === '') return undefined;

@@ -15,6 +15,8 @@ import type { FrpServerConfig, SessionInfo } from './types.ts';
 
 /** What a session needs of the server. */
 export interface SessionDeps {
+  /** The token that the client proved. */
+  token: string;
   clock: Clock;
   log: Logger;
   config(): FrpServerConfig;
@@ -61,6 +63,7 @@ export class ServerSession {
   readonly #connectedAt: Date;
   readonly #timers: Timer[] = [];
   #pendingProxies = new Set<string>();
+  readonly #opening = new Set<Promise<void>>();
   #lastSeenAt: Date;
   #lastPingAt: number;
   #isClosed = false;
@@ -76,8 +79,8 @@ export class ServerSession {
     this.runId = runId;
     this.login = login;
     this.remoteAddr = origin.remoteAddr;
-    this.#token = config.token;
-    this.tokenKey = deriveKey(config.token);
+    this.#token = deps.token;
+    this.tokenKey = deriveKey(deps.token);
     this.#control = control;
     this.#origin = origin;
     this.#deps = deps;
@@ -140,6 +143,11 @@ export class ServerSession {
     this.#deps.onClose(this);
   }
 
+  /** Resolves when no proxy is being opened any more: after close(), when names and ports are free. Never rejects. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#opening);
+  }
+
   /** Ends the session and cuts its transport at once: a successor must not wait for a dead connection. */
   cut(err: Error): void {
     this.close(err);
@@ -180,9 +188,10 @@ export class ServerSession {
     this.#lastSeenAt = this.#deps.clock.wallNow();
     if (value.name === 'Ping') this.#onPing(value.body);
     else if (value.name === 'NewProxy') {
-      this.#openProxy(value.body).catch((err: unknown) =>
-        this.#deps.log.error('cannot answer NewProxy', { error: err }),
-      );
+      const opening = this.#openProxy(value.body)
+        .catch((err: unknown) => this.#deps.log.error('cannot answer NewProxy', { error: err }))
+        .finally(() => this.#opening.delete(opening));
+      this.#opening.add(opening);
     } else if (value.name === 'CloseProxy') this.#closeProxy(value.body.proxy_name);
     else if (value.name === 'NatHoleVisitor') {
       const { transaction_id } = value.body;
@@ -230,7 +239,8 @@ export class ServerSession {
       answer = proxy.remotePort === undefined ? {} : { remote_addr: `:${proxy.remotePort}` };
       this.#deps.log.info('proxy registered', { proxy: name, type: proxy.type, remoteAddr: this.remoteAddr });
     } catch (err) {
-      answer = { error: errorMessage(err) };
+      const isDetailed = this.#deps.config().detailedErrorsToClient ?? true;
+      answer = { error: isDetailed ? errorMessage(err) : `new proxy [${name}] error` };
       this.#deps.log.info('proxy refused', { proxy: name, error: err });
     } finally {
       this.#pendingProxies.delete(name);

@@ -1,15 +1,16 @@
-/** A tcp proxy: a port on the server whose connections reach the client. */
-import { createServer } from 'node:net';
-import type { AddressInfo, Server, Socket } from 'node:net';
+/** A tcp proxy: a port on the server, its own or its group's, whose connections reach the client. */
+import type { Socket } from 'node:net';
 import type { Clock } from '../../lib/clock.ts';
-import { errorMessage } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
-import { TunnelError } from '../errors.ts';
+import { plainAddress } from '../frp/proxy-protocol.ts';
 import { socketStream } from '../socket-stream.ts';
 import type { PortAllocator } from './ports.ts';
 import { ServerProxy } from './proxy.ts';
 import type { ProxyRequest } from './proxy.ts';
+import { listenForUsers } from './proxy-listener.ts';
+import type { ProxyListener } from './proxy-listener.ts';
 import type { ServerSession } from './session.ts';
+import type { GroupMember, TcpGroups } from './tcp-group.ts';
 import type { TrafficCounter } from './traffic.ts';
 
 /** What a tcp proxy needs of the server. */
@@ -17,6 +18,7 @@ export interface TcpProxyDeps {
   clock: Clock;
   log: Logger;
   ports: PortAllocator;
+  groups: TcpGroups;
   bindAddr: string;
   userConnTimeoutMs(): number;
   totals: TrafficCounter;
@@ -24,9 +26,9 @@ export interface TcpProxyDeps {
 }
 
 /** See the file's first line. */
-export class TcpProxy extends ServerProxy {
+export class TcpProxy extends ServerProxy implements GroupMember {
   readonly #deps: TcpProxyDeps;
-  #server: Server | undefined;
+  #listener: ProxyListener | undefined;
 
   constructor(request: ProxyRequest, session: ServerSession, deps: TcpProxyDeps) {
     super(request, session, deps.clock);
@@ -34,56 +36,36 @@ export class TcpProxy extends ServerProxy {
   }
 
   override async open(): Promise<void> {
-    let failure: unknown;
-    for (const port of this.#deps.ports.candidates(this.name, this.request.remote_port)) {
-      try {
-        this.#server = await this.#listen(port);
-        this.remotePort = (this.#server.address() as AddressInfo).port;
-        this.#deps.ports.take(this.remotePort, this.name);
-        return;
-      } catch (err) {
-        failure = err;
-      }
-    }
-    throw new TunnelError('proxyRefused', `port unavailable: ${errorMessage(failure)}`, { cause: failure });
+    const { groups, ports, bindAddr } = this.#deps;
+    const { group, group_key: key, remote_port: wantedPort } = this.request;
+    this.#listener =
+      group === ''
+        ? await listenForUsers({ owner: this.name, wantedPort, bindAddr, ports }, (socket) => {
+            this.serve(socket).catch((err: unknown) => {
+              socket.destroy();
+              this.#deps.log.debug('user connection failed', { proxy: this.name, error: err });
+            });
+          })
+        : await groups.join(this, { group, key, wantedPort, bindAddr });
+    this.remotePort = this.#listener.port;
   }
 
   override close(): void {
-    if (this.#server === undefined) return;
-    this.#server.close();
-    this.#server = undefined;
-    if (this.remotePort !== undefined) this.#deps.ports.release(this.remotePort, this.name);
+    this.#listener?.close();
+    this.#listener = undefined;
   }
 
-  #listen(port: number): Promise<Server> {
-    return new Promise((resolve, reject) => {
-      const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
-        this.#serve(socket).catch((err: unknown) => {
-          socket.destroy();
-          this.#deps.log.debug('user connection failed', { proxy: this.name, error: err });
-        });
-      });
-      server.once('error', reject);
-      server.listen(port, this.#deps.bindAddr, () => {
-        server.removeListener('error', reject);
-        server.on('error', () => {}); // a failed accept concerns one connection
-        resolve(server);
-      });
-    });
-  }
-
-  async #serve(socket: Socket): Promise<void> {
-    const user = socketStream(socket);
+  async serve(socket: Socket): Promise<void> {
     const work = await this.startWork(
       {
-        sourceAddr: socket.remoteAddress ?? '',
+        sourceAddr: plainAddress(socket.remoteAddress ?? ''),
         sourcePort: socket.remotePort ?? 0,
-        destinationAddr: socket.localAddress ?? '',
+        destinationAddr: plainAddress(socket.localAddress ?? ''),
         destinationPort: socket.localPort ?? 0,
       },
       this.#deps.userConnTimeoutMs(),
     );
-    this.join(user, work, [this.#deps.totals]);
+    this.join(socketStream(socket), work, [this.#deps.totals]);
     this.#deps.onChange();
   }
 }

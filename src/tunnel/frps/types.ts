@@ -25,6 +25,13 @@ export interface FrpServerConfig {
   udpPacketSize: number;
   /** frp's `auth.token`; empty for none. */
   token: string;
+  /**
+   * Further tokens that logins may prove, for the time of a rotation: give the clients the new one while both are
+   * accepted, then leave the old one out. A session goes on with the token it logged in with.
+   */
+  acceptedTokens?: readonly string[];
+  /** Whether clients are told why they are refused (frp `detailedErrorsToClient`); true when absent. */
+  detailedErrorsToClient?: boolean;
   additionalScopes: readonly ('HeartBeats' | 'NewWorkConns')[];
   /** Time between keep-alive pings of a multiplexed connection, milliseconds. */
   keepaliveMs: number;
@@ -43,7 +50,7 @@ export interface FrpServerConfig {
   limits: {
     /** Time to classify a connection and to log in, milliseconds. */
     loginTimeoutMs: number;
-    /** Connections that have not logged in yet. */
+    /** Connections that have not logged in, and have not shown that they belong to a login. */
     maxPendingConnections: number;
     maxSessions: number;
     maxStreamsPerSession: number;

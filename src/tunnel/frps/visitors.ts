@@ -8,15 +8,16 @@ import { message } from '../frp/message.ts';
 import type { MessageOf } from '../frp/message.ts';
 import type { MessageChannel } from '../frp/message-channel.ts';
 import { wrapPayload } from '../frp/payload.ts';
-import type { ServerProxy } from './proxy.ts';
+import type { ServerProxy, UserAddresses } from './proxy.ts';
 import type { ServerSession } from './session.ts';
 import { TrafficCounter } from './traffic.ts';
-import type { FrpServerHooks, VisitorInfo } from './types.ts';
+import type { FrpServerConfig, FrpServerHooks, VisitorInfo } from './types.ts';
 import { bridgeDatagrams, datagramWire } from './udp-bridge.ts';
 
 /** What admission needs of the server. */
 export interface VisitorDeps {
   clock: Clock;
+  config(): FrpServerConfig;
   proxy(name: string): ServerProxy | undefined;
   session(runId: string): ServerSession | undefined;
   pickProvider: NonNullable<FrpServerHooks['pickProvider']>;
@@ -45,6 +46,8 @@ interface Use {
 export class Visitors {
   readonly #deps: VisitorDeps;
   readonly #uses = new Map<string, Use>();
+  /** How many visitor connections wait for a work connection of each proxy. */
+  readonly #waiting = new Map<ServerProxy, number>();
 
   constructor(deps: VisitorDeps) {
     this.#deps = deps;
@@ -72,8 +75,12 @@ export class Visitors {
       ]);
       this.#deps.onChange();
     } catch (err) {
+      const isDetailed = this.#deps.config().detailedErrorsToClient ?? true;
       channel.send(
-        message('NewVisitorConnResp', { proxy_name: request.proxy_name, error: errorMessage(err) }),
+        message('NewVisitorConnResp', {
+          proxy_name: request.proxy_name,
+          error: isDetailed ? errorMessage(err) : 'register visitor conn error',
+        }),
       );
       channel.close();
       throw err;
@@ -136,13 +143,29 @@ export class Visitors {
       if (proxy === undefined) break;
       this.#admit(proxy, request, session);
       try {
-        return { proxy, work: await proxy.startWork(addresses, this.#deps.userConnTimeoutMs()) };
+        return { proxy, work: await this.#startWork(proxy, addresses) };
       } catch (err) {
         failure = err;
       }
     }
     if (failure !== undefined) throw failure;
     throw new TunnelError('visitorRefused', `no provider for ${request.proxy_name}`);
+  }
+
+  /** Waits for a work connection among a bounded number of others. */
+  async #startWork(proxy: ServerProxy, addresses: UserAddresses): Promise<MessageChannel> {
+    const waiting = this.#waiting.get(proxy) ?? 0;
+    if (waiting >= this.#deps.config().limits.maxQueuedVisitors) {
+      throw new TunnelError('limit', `${waiting} visitors wait for proxy ${proxy.name} already`);
+    }
+    this.#waiting.set(proxy, waiting + 1);
+    try {
+      return await proxy.startWork(addresses, this.#deps.userConnTimeoutMs());
+    } finally {
+      const left = (this.#waiting.get(proxy) ?? 1) - 1;
+      if (left === 0) this.#waiting.delete(proxy);
+      else this.#waiting.set(proxy, left);
+    }
   }
 
   #target(
