@@ -335,7 +335,10 @@ class TunnelServer implements FrpServer {
       log: this.#log.with({ runId }),
       config: () => this.#config,
       openProxy: (request, owner) => this.#proxies.open(request, owner),
-      closedProxy: (proxy) => this.#proxies.remove(proxy),
+      closedProxy: (proxy) => {
+        this.#proxies.remove(proxy);
+        this.#hooks.onProxyClosed?.(proxy.info());
+      },
       onChange: () => this.#changed(),
       onClose: (closed) => this.#closed(closed),
     });
@@ -373,6 +376,7 @@ class TunnelServer implements FrpServer {
   #closed(session: ServerSession): void {
     if (this.#sessions.get(session.runId) === session) this.#sessions.delete(session.runId);
     this.#visitors.forget(session.runId);
+    this.#hooks.onSessionClosed?.(session.info());
     this.#log.info('client gone', { runId: session.runId, remoteAddr: session.remoteAddr });
     this.#changed();
   }

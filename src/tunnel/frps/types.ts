@@ -137,6 +137,10 @@ export interface FrpServerHooks {
   pickProvider?(request: TargetRequest): string | undefined;
   /** Something that `sessions`, `proxies` or `visitors` report changed; called often, so coalesce. */
   onChange?(): void;
+  /** A proxy closed; these are its last counts. */
+  onProxyClosed?(proxy: ProxyInfo): void;
+  /** A client is gone. */
+  onSessionClosed?(session: SessionInfo): void;
 }
 
 /** Counters of the server's life. */
