@@ -87,6 +87,8 @@ export const MESSAGES = {
       src_port: 'int',
       dst_port: 'int',
       error: 'string',
+      /** Ours: what the two ends agreed on; frpc ignores members it does not know. */
+      metas: 'map',
     },
   },
   NewVisitorConn: {
@@ -103,7 +105,16 @@ export const MESSAGES = {
       metas: 'map',
     },
   },
-  NewVisitorConnResp: { v1: '3', v2: 10, fields: { proxy_name: 'string', error: 'string' } },
+  NewVisitorConnResp: {
+    v1: '3',
+    v2: 10,
+    fields: {
+      proxy_name: 'string',
+      error: 'string',
+      /** Ours: what the two ends agreed on. */
+      metas: 'map',
+    },
+  },
   Ping: { v1: 'h', v2: 11, fields: { privilege_key: 'string', timestamp: 'int' } },
   Pong: { v1: '4', v2: 12, fields: { error: 'string' } },
   UDPPacket: { v1: 'u', v2: 13, fields: { c: 'bytes', l: 'address', r: 'address' } },

@@ -7,6 +7,9 @@ import { message } from '../frp/message.ts';
 import type { Message, MessageOf } from '../frp/message.ts';
 import type { WireProtocol } from '../frp/wire-protocol.ts';
 import type { ProxyDefinition, ProxyHandle } from './types.ts';
+import { acceptPayload, SEAL_METAS } from '../seal/negotiation.ts';
+import { createLimiter, proxyHeader } from './provider-stream.ts';
+import type { StreamLimiter } from './provider-stream.ts';
 
 /** What a table needs. */
 export interface ProxyTableDeps {
@@ -29,6 +32,8 @@ export interface WorkUnwrapper {
 const ANSWER_TIMEOUT_MS = 20_000;
 const REFUSED_RETRY_MS = 30_000;
 
+/** Refused visitors of one proxy are in the log once in this time, milliseconds. */
+const REFUSAL_LOG_MS = 10_000;
 interface Entry {
   definition: ProxyDefinition;
   phase: ProxyHandle['phase'];
@@ -37,6 +42,7 @@ interface Entry {
   timer: Timer | undefined;
 }
 
+  refusalLoggedAt: number;
 /** See the file's first line. */
 export class ProxyTable {
   readonly #deps: ProxyTableDeps;
@@ -47,7 +53,7 @@ export class ProxyTable {
     this.#deps = deps;
   }
 
-  /** Adds a proxy. Throws TunnelError (limit) when the name is taken. */
+  /** Adds a proxy. Throws TunnelError when the name is taken (limit) or its bandwidth is none (proxyRefused). */
   add(definition: ProxyDefinition): ProxyHandle {
     const wireName = this.#wireName(definition.name);
     if (this.#entries.has(wireName))
@@ -61,6 +67,7 @@ export class ProxyTable {
     };
     this.#entries.set(wireName, entry);
     if (this.#isOnline) this.#register(wireName, entry);
+      refusalLoggedAt: -Infinity,
     return {
       name: definition.name,
       get phase() {
@@ -123,15 +130,37 @@ export class ProxyTable {
       return;
     }
     const { definition } = entry;
-    definition.onConnection({
-      stream: unwrapper.wrapWork(
-        stream,
-        definition.useEncryption ?? false,
-        definition.useCompression ?? false,
-      ),
-      wire: unwrapper.wireProtocol,
-      ...(start.src_addr === '' ? {} : { sourceAddress: start.src_addr, sourcePort: start.src_port }),
-    });
+    const header = proxyHeader(definition, start);
+    if (header === undefined) {
+      stream.destroy(new TunnelError('protocol', `no PROXY header for ${start.src_addr} to ${start.dst_addr}`));
+      return;
+    }
+    const payload = unwrapper.wrapWork(
+      entry.limit(stream),
+      definition.useEncryption ?? false,
+      definition.useCompression ?? false,
+    );
+    acceptPayload(payload, definition.seal, start.metas, this.#deps.clock).then(
+      (opened) =>
+        definition.onConnection({
+          stream: withPrefix(opened, header),
+          wire: unwrapper.wireProtocol,
+          ...(start.src_addr === '' ? {} : { sourceAddress: start.src_addr, sourcePort: start.src_port }),
+        }),
+      (err: unknown) => this.#refused(entry, err),
+    );
+  }
+
+  /** A visitor that cannot be sealed; in the log now and then, for whoever can connect can make it happen. */
+  #refused(entry: Entry, err: unknown): void {
+    const fields = { proxy: entry.definition.name, error: err };
+    const now = this.#deps.clock.now();
+    if (now - entry.refusalLoggedAt < REFUSAL_LOG_MS) {
+      this.#deps.log.debug('visitor refused', fields);
+      return;
+    }
+    entry.refusalLoggedAt = now;
+    this.#deps.log.warn('visitor refused', fields);
   }
 
   #wireName(name: string): string {
@@ -146,7 +175,7 @@ export class ProxyTable {
         proxy_type: definition.type,
         use_encryption: definition.useEncryption ?? false,
         use_compression: definition.useCompression ?? false,
-        metas: definition.metas ?? {},
+        metas: { ...definition.metas, ...(definition.seal === undefined ? {} : SEAL_METAS) },
         annotations: definition.annotations ?? {},
         remote_port: definition.remotePort ?? 0,
         sk: definition.secretKey ?? '',

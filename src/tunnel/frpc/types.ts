@@ -3,6 +3,7 @@ import type { ConnectionOptions } from 'node:tls';
 import type { ByteStream } from '../byte-stream.ts';
 import type { WireProtocol } from '../frp/wire-protocol.ts';
 
+import type { SealPolicy } from '../seal/negotiation.ts';
 /** Where the tunnel server is. */
 export type ServerAddress = { host: string; port: number } | { path: string };
 
@@ -65,6 +66,17 @@ export interface ProxyHandle {
   readonly name: string;
   /** `waiting` before the server answered or while offline, `running`, or `refused` (retried by itself). */
   readonly phase: 'waiting' | 'running' | 'refused';
+  /** Seals connections from end to end; absent never does. Not for datagrams, which a server reframes. */
+  seal?: SealPolicy;
+  /** Most bytes a second over all connections, both directions together: a number and `KB` or `MB`; none when absent. */
+  bandwidthLimit?: string;
+  /** Who keeps to it; the client when absent, which counts bytes as they travel. The server counts payload. */
+  bandwidthLimitMode?: 'client' | 'server';
+  /** Group of tcp proxies that share their port (frp `loadBalancer`); its members have the same key. */
+  group?: string;
+  groupKey?: string;
+  /** Begins what a tcp or stcp connection delivers with a PROXY header, where the server names the user. */
+  proxyProtocol?: ProxyProtocolVersion;
   /** Why the server refused it. */
   readonly error: string | undefined;
   /** The address users reach it at, as the server reported it. */
@@ -91,6 +103,8 @@ export type FrpClientPhase = 'idle' | 'connecting' | 'online' | 'waiting' | 'ref
 export interface FrpClient {
   readonly phase: FrpClientPhase;
   /** Why it is not online; undefined when it is. */
+  /** Seals the connection from end to end; absent never does. */
+  seal?: SealPolicy;
   readonly lastError: Error | undefined;
   /** The run id the server gave; undefined before the first login. */
   readonly runId: string | undefined;
@@ -107,7 +121,8 @@ export interface FrpClient {
   /**
    * Opens a visitor connection. Rejects with EDGE_ERR_TUNNEL_OFFLINE when not online (at once),
    * EDGE_ERR_TUNNEL_VISITOR_REFUSED when the server says no, EDGE_ERR_TUNNEL_TIMEOUT after 10 s,
-   * EDGE_ERR_TUNNEL_CLOSED when the connection breaks first. All are retryable elsewhere: no payload was sent.
+   * EDGE_ERR_TUNNEL_CLOSED when the connection breaks first, EDGE_ERR_SEAL_* when sealing it fails.
+   * All are retryable elsewhere: no payload was sent.
    */
   openVisitor(request: VisitorRequest, signal?: AbortSignal): Promise<ByteStream>;
 }

@@ -9,6 +9,7 @@ import { wrapPayload } from '../frp/payload.ts';
 import type { WireProtocol } from '../frp/wire-protocol.ts';
 import { relay } from '../relay.ts';
 import type { RelayHandle, RelayStats } from '../relay.ts';
+import { agreedMetas } from '../seal/negotiation.ts';
 import { TrafficCounter } from './traffic.ts';
 import type { ServerSession } from './session.ts';
 import type { ProxyInfo } from './types.ts';
@@ -20,6 +21,8 @@ export interface UserAddresses {
   sourcePort: number;
   destinationAddr: string;
   destinationPort: number;
+  /** Metadata of a visitor connection. */
+  visitorMetas?: Readonly<Record<string, string>>;
 }
 
 /** What a NewProxy asked for. */
@@ -80,6 +83,7 @@ export class ServerProxy {
         src_port: addresses.sourcePort,
         dst_addr: addresses.destinationAddr,
         dst_port: addresses.destinationPort,
+        metas: agreedMetas(addresses.visitorMetas ?? {}, this.request.metas),
       }),
     );
     return channel;

@@ -8,6 +8,8 @@ import { message } from '../frp/message.ts';
 import type { MessageOf } from '../frp/message.ts';
 import type { MessageChannel } from '../frp/message-channel.ts';
 import { wrapPayload } from '../frp/payload.ts';
+import { plainAddress } from '../frp/proxy-protocol.ts';
+import { agreedMetas } from '../seal/negotiation.ts';
 import type { ServerProxy, UserAddresses } from './proxy.ts';
 import type { ServerSession } from './session.ts';
 import { TrafficCounter } from './traffic.ts';
@@ -62,7 +64,8 @@ export class Visitors {
       const session = this.#sessionOf(request);
       const { proxy, work } = await this.#reach(request, session, remoteAddr);
       const use = this.#use(request, session, remoteAddr);
-      channel.send(message('NewVisitorConnResp', { proxy_name: request.proxy_name }));
+      const metas = agreedMetas(request.metas, proxy.request.metas);
+      channel.send(message('NewVisitorConnResp', { proxy_name: request.proxy_name, metas }));
       const user = wrapPayload(channel.release(), {
         useEncryption: request.use_encryption,
         useCompression: request.use_compression,
@@ -132,6 +135,7 @@ export class Visitors {
       sourcePort: source.port,
       destinationAddr: '',
       destinationPort: 0,
+      visitorMetas: request.metas,
     };
     const tried = new Set<string>();
     let failure: unknown;

@@ -18,6 +18,11 @@ export function offersSeal(metas: Metas): boolean {
   return metas['seal'] === SEAL_METAS.seal;
 }
 
+/** What a Router passes on to both ends of a connection: that they can seal it, when both said so. */
+export function agreedMetas(visitor: Metas, provider: Metas): Metas {
+  return offersSeal(visitor) && offersSeal(provider) ? SEAL_METAS : {};
+}
+
 /** How one end seals connections of a service. */
 export interface SealPolicy extends SealParameters {
   /** Without it a connection goes unsealed when the other end, or the Router between, knows nothing of sealing. */
