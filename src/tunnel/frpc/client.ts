@@ -3,7 +3,7 @@ import { arch, hostname, platform } from 'node:os';
 import { Backoff } from '../../lib/backoff.ts';
 import { sleep } from '../../lib/clock.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { errorCode } from '../../lib/errors.ts';
+import { EdgeError, errorCode } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { ByteStream } from '../byte-stream.ts';
 import { TUNNEL_ERRORS, TunnelError } from '../errors.ts';
@@ -109,7 +109,7 @@ class Client implements FrpClient {
     try {
       return await session.openVisitor(request, signal);
     } catch (err) {
-      if (err instanceof TunnelError) throw err;
+      if (err instanceof EdgeError) throw err;
       throw new TunnelError('closed', `${request.proxyName}: connection to the server lost`, { cause: err });
     }
   }
