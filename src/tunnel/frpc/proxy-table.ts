@@ -5,11 +5,12 @@ import type { ByteStream } from '../byte-stream.ts';
 import { TunnelError } from '../errors.ts';
 import { message } from '../frp/message.ts';
 import type { Message, MessageOf } from '../frp/message.ts';
+import { withPrefix } from '../frp/message-channel.ts';
 import type { WireProtocol } from '../frp/wire-protocol.ts';
-import type { ProxyDefinition, ProxyHandle } from './types.ts';
 import { acceptPayload, SEAL_METAS } from '../seal/negotiation.ts';
 import { createLimiter, proxyHeader } from './provider-stream.ts';
 import type { StreamLimiter } from './provider-stream.ts';
+import type { ProxyDefinition, ProxyHandle } from './types.ts';
 
 /** What a table needs. */
 export interface ProxyTableDeps {
@@ -31,18 +32,19 @@ export interface WorkUnwrapper {
 /** Without an answer NewProxy is sent again, and a refused proxy is tried again, as frp does; milliseconds. */
 const ANSWER_TIMEOUT_MS = 20_000;
 const REFUSED_RETRY_MS = 30_000;
-
 /** Refused visitors of one proxy are in the log once in this time, milliseconds. */
 const REFUSAL_LOG_MS = 10_000;
+
 interface Entry {
   definition: ProxyDefinition;
+  limit: StreamLimiter;
   phase: ProxyHandle['phase'];
   error: string | undefined;
   remoteAddr: string | undefined;
   timer: Timer | undefined;
+  refusalLoggedAt: number;
 }
 
-  refusalLoggedAt: number;
 /** See the file's first line. */
 export class ProxyTable {
   readonly #deps: ProxyTableDeps;
@@ -60,14 +62,15 @@ export class ProxyTable {
       throw new TunnelError('limit', `proxy ${definition.name} is registered already`);
     const entry: Entry = {
       definition,
+      limit: createLimiter(definition, this.#deps.clock),
       phase: 'waiting',
       error: undefined,
       remoteAddr: undefined,
       timer: undefined,
+      refusalLoggedAt: -Infinity,
     };
     this.#entries.set(wireName, entry);
     if (this.#isOnline) this.#register(wireName, entry);
-      refusalLoggedAt: -Infinity,
     return {
       name: definition.name,
       get phase() {
@@ -177,6 +180,10 @@ export class ProxyTable {
         use_compression: definition.useCompression ?? false,
         metas: { ...definition.metas, ...(definition.seal === undefined ? {} : SEAL_METAS) },
         annotations: definition.annotations ?? {},
+        bandwidth_limit: definition.bandwidthLimit ?? '',
+        bandwidth_limit_mode: definition.bandwidthLimitMode ?? '',
+        group: definition.group ?? '',
+        group_key: definition.groupKey ?? '',
         remote_port: definition.remotePort ?? 0,
         sk: definition.secretKey ?? '',
         allow_users: definition.allowUsers ?? [],

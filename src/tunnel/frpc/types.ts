@@ -1,11 +1,20 @@
 /** The public shapes of the frp client: what it is told, what it offers. */
 import type { ConnectionOptions } from 'node:tls';
 import type { ByteStream } from '../byte-stream.ts';
+import type { ProxyProtocolVersion } from '../frp/proxy-protocol.ts';
 import type { WireProtocol } from '../frp/wire-protocol.ts';
-
 import type { SealPolicy } from '../seal/negotiation.ts';
+
 /** Where the tunnel server is. */
 export type ServerAddress = { host: string; port: number } | { path: string };
+
+/** TLS of a client; PEM. Without `ca` the server's certificate is not verified, as with frp. */
+export interface FrpClientTls extends Pick<ConnectionOptions, 'ca' | 'cert' | 'key'> {
+  /** The name to verify and to send (frp's `transport.tls.serverName`); the server's host when absent. */
+  servername?: string;
+  /** Sends frp's marker in front of TLS, which servers before 0.38 need. */
+  customFirstByte?: boolean;
+}
 
 /** Configuration of one client, that is, of one server it logs in to. */
 export interface FrpClientConfig {
@@ -20,8 +29,10 @@ export interface FrpClientConfig {
   metas: Readonly<Record<string, string>>;
   /** Work connections kept ready, 0 to 100. */
   poolCount: number;
-  /** TLS to the server; undefined for none. Without `ca` the server's certificate is not verified, as frp does. */
-  tls: Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'servername'> | undefined;
+  /** TLS to the server; undefined for none. */
+  tls: FrpClientTls | undefined;
+  /** What carries the connections (frp's `transport.protocol`); tcp when absent. TLS is inside the websocket. */
+  transport?: 'tcp' | 'websocket';
   /** One connection for all streams (frp `transport.tcpMux`). */
   tcpMux: boolean;
   /** frp's `transport.wireProtocol`; v1 when absent, which servers before 0.69 need. */
@@ -55,17 +66,6 @@ export interface ProxyDefinition {
   remotePort?: number;
   useEncryption?: boolean;
   useCompression?: boolean;
-  metas?: Readonly<Record<string, string>>;
-  annotations?: Readonly<Record<string, string>>;
-  /** Takes over one connection. Must not throw. */
-  onConnection(connection: ProviderConnection): void;
-}
-
-/** The state of a registered proxy. */
-export interface ProxyHandle {
-  readonly name: string;
-  /** `waiting` before the server answered or while offline, `running`, or `refused` (retried by itself). */
-  readonly phase: 'waiting' | 'running' | 'refused';
   /** Seals connections from end to end; absent never does. Not for datagrams, which a server reframes. */
   seal?: SealPolicy;
   /** Most bytes a second over all connections, both directions together: a number and `KB` or `MB`; none when absent. */
@@ -77,6 +77,17 @@ export interface ProxyHandle {
   groupKey?: string;
   /** Begins what a tcp or stcp connection delivers with a PROXY header, where the server names the user. */
   proxyProtocol?: ProxyProtocolVersion;
+  metas?: Readonly<Record<string, string>>;
+  annotations?: Readonly<Record<string, string>>;
+  /** Takes over one connection. Must not throw. */
+  onConnection(connection: ProviderConnection): void;
+}
+
+/** The state of a registered proxy. */
+export interface ProxyHandle {
+  readonly name: string;
+  /** `waiting` before the server answered or while offline, `running`, or `refused` (retried by itself). */
+  readonly phase: 'waiting' | 'running' | 'refused';
   /** Why the server refused it. */
   readonly error: string | undefined;
   /** The address users reach it at, as the server reported it. */
@@ -92,6 +103,8 @@ export interface VisitorRequest {
   secretKey: string;
   useEncryption?: boolean;
   useCompression?: boolean;
+  /** Seals the connection from end to end; absent never does. */
+  seal?: SealPolicy;
   /** Passed to edge routers (`localAddr`, `sourceAddr`); frps ignores it. */
   metas?: Readonly<Record<string, string>>;
 }
@@ -103,8 +116,6 @@ export type FrpClientPhase = 'idle' | 'connecting' | 'online' | 'waiting' | 'ref
 export interface FrpClient {
   readonly phase: FrpClientPhase;
   /** Why it is not online; undefined when it is. */
-  /** Seals the connection from end to end; absent never does. */
-  seal?: SealPolicy;
   readonly lastError: Error | undefined;
   /** The run id the server gave; undefined before the first login. */
   readonly runId: string | undefined;

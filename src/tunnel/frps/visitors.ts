@@ -239,7 +239,12 @@ export class Visitors {
   }
 }
 
+/** Nothing for a connection over a unix socket, which has no address. */
 function splitAddress(text: string): { host: string; port: number } {
   const at = text.lastIndexOf(':');
-  return { host: text.slice(0, at).replaceAll(/[[\]]/gu, ''), port: Number(text.slice(at + 1)) };
+  if (at < 0) return { host: '', port: 0 };
+  return {
+    host: plainAddress(text.slice(0, at).replaceAll(/[[\]]/gu, '')),
+    port: Number(text.slice(at + 1)),
+  };
 }
