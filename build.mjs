@@ -30,7 +30,13 @@ const common = {
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: 'none',
-  define: { EDGE_VERSION: JSON.stringify(version), EDGE_COMMIT: JSON.stringify(commit()) },
+  define: {
+    EDGE_VERSION: JSON.stringify(version),
+    EDGE_COMMIT: JSON.stringify(commit()),
+    // ws looks for native addons otherwise, which a single file has not
+    'process.env.WS_NO_BUFFER_UTIL': '"1"',
+    'process.env.WS_NO_UTF_8_VALIDATE': '"1"',
+  },
   loader: { '.wasm': 'binary', '.html': 'text', '.sql': 'text' },
   logLevel: 'warning',
 };

@@ -21,12 +21,13 @@ const MAY_IMPORT = {
 
 /** The same inside tunnel; `.` is its own files (byte-stream.ts, relay.ts), which all may use. */
 const WITHIN_TUNNEL = {
-  frps: ['frp', 'yamux', 'nathole', 'seal', '.'],
-  frpc: ['frp', 'yamux', 'nathole', 'seal', '.'],
+  frps: ['frp', 'yamux', 'websocket', 'nathole', 'seal', '.'],
+  frpc: ['frp', 'yamux', 'websocket', 'nathole', 'seal', '.'],
   nathole: ['frp', '.'],
   seal: ['frp', '.'],
   frp: ['.'],
   yamux: ['.'],
+  websocket: ['.'],
   '.': [],
 };
 
@@ -38,6 +39,7 @@ const WRAPPERS = {
   ajv: ['src/api/validate.ts'],
   yaml: ['src/lib/yaml.ts'],
   'smol-toml': ['src/lib/toml.ts'],
+  ws: ['src/tunnel/websocket/'],
   'prom-client': ['src/lib/metrics.ts'],
   '@hono/node-server': ['src/lib/http.ts'],
   hono: ['src/lib/', 'src/apiserver/', 'src/router/', 'src/sidecar/'],

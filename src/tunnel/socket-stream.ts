@@ -1,24 +1,25 @@
-/** A ByteStream on a net or TLS socket: writes of one tick leave in one writev, half-close is kept. */
+/** A ByteStream on a net or TLS socket, or a duplex like them: writes of one tick leave in one writev, half-close is kept. */
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
-import type { Socket } from 'node:net';
 import type { ByteStream, ByteStreamHandler } from './byte-stream.ts';
 
 /**
  * Wraps a socket, which must have been made with `allowHalfOpen: true` and belongs to the stream from here on.
  * Data that was unshifted onto the socket is delivered first.
  */
-export function socketStream(socket: Socket): ByteStream {
+export function socketStream(socket: Duplex): ByteStream {
   return new SocketStream(socket);
 }
 
 class SocketStream implements ByteStream {
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   #handler: ByteStreamHandler | undefined;
   #isCorked = false;
   #isClosed = false;
   #error: Error | undefined;
 
-  constructor(socket: Socket) {
+  constructor(socket: Duplex) {
     this.#socket = socket;
     socket.pause();
     socket.on('data', (chunk: Buffer) => this.#handler?.onData(chunk));
@@ -67,12 +68,12 @@ class SocketStream implements ByteStream {
   }
 
   destroy(err?: Error): void {
-    if (this.#isClosed || this.#socket.destroyed) return;
+    const socket = this.#socket;
+    if (this.#isClosed || socket.destroyed) return;
     this.#error ??= err;
-    const isPlainTcp = !(this.#socket instanceof TLSSocket) && this.#socket.remotePort !== undefined;
     // An abort must reach the peer as a reset, or it would take a cut-off answer for a whole one.
-    if (err !== undefined && isPlainTcp) this.#socket.resetAndDestroy();
-    else this.#socket.destroy();
+    if (err !== undefined && isPlainTcp(socket)) socket.resetAndDestroy();
+    else socket.destroy();
   }
 
   pause(): void {
@@ -82,4 +83,8 @@ class SocketStream implements ByteStream {
   resume(): void {
     this.#socket.resume();
   }
+}
+
+function isPlainTcp(socket: Duplex): socket is Socket {
+  return socket instanceof Socket && !(socket instanceof TLSSocket) && socket.remotePort !== undefined;
 }

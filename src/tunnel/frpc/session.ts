@@ -103,7 +103,8 @@ export class ClientSession {
     try {
       const timestamp = Math.floor(deps.clock.wallNow().getTime() / 1000);
       if (wire === 'v2') {
-        control.sendHello({ transport: 'tcp', tls: config.tls !== undefined, tcpMux: config.tcpMux });
+        const { transport = 'tcp', tls, tcpMux } = config;
+        control.sendHello({ transport, tls: tls !== undefined, tcpMux });
       }
       control.send(
         message('Login', {

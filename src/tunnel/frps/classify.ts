@@ -8,8 +8,8 @@ export type FirstBytes =
   | { kind: 'mux' }
   /** An frp connection without a mux: a v1 message or the magic of v2. */
   | { kind: 'message' }
-  /** Recognised, and not served here; the text says what it is. */
-  | { kind: 'unsupported'; what: string }
+  /** An HTTP request, which may ask for a websocket. */
+  | { kind: 'http' }
   | { kind: 'unknown' };
 
 /** frp's marker in front of TLS. */
@@ -20,6 +20,7 @@ const TLS_HANDSHAKE = 0x16;
 const MUX_VERSION = 0;
 /** v1 types that may begin a connection (Login, NewWorkConn, NewVisitorConn), and the first byte of v2's magic. */
 const FIRST_MESSAGES = new Set(Buffer.from('owvF'));
+/** What HTTP methods begin with. */
 const HTTP_METHODS = new Set(Buffer.from('GHPDCOT'));
 
 /** Classifies by the first byte, which tells all kinds apart. `isSecure`: TLS is off already. */
@@ -28,6 +29,6 @@ export function classifyFirstByte(byte: number, isSecure: boolean): FirstBytes {
   if (!isSecure && byte === TLS_HANDSHAKE) return { kind: 'tls', skip: 0 };
   if (byte === MUX_VERSION) return { kind: 'mux' };
   if (FIRST_MESSAGES.has(byte)) return { kind: 'message' };
-  if (HTTP_METHODS.has(byte)) return { kind: 'unsupported', what: 'frp over websocket' };
+  if (HTTP_METHODS.has(byte)) return { kind: 'http' };
   return { kind: 'unknown' };
 }

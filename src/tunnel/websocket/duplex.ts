@@ -1,0 +1,112 @@
+/**
+ * A websocket as the duplex of bytes that frp carries over it: frame borders mean nothing, text and binary frames are
+ * the same, and both directions are held back by the bytes that wait.
+ */
+import { Duplex } from 'node:stream';
+import type { WebSocket } from 'ws';
+import { TunnelError } from '../errors.ts';
+
+/** Settings that both ends need, for the `ws` package. */
+export const WEBSOCKET_OPTIONS = {
+  /** frp refuses extensions. */
+  perMessageDeflate: false,
+  /** Versions before 0.70 put binary data into text frames. */
+  skipUTF8Validation: true,
+  /** Real peers write 64 KiB at most; this bounds what an unknown one makes us hold, bytes. */
+  maxPayload: 1024 * 1024,
+  /** Answered by the duplex, which looks at what is queued first. */
+  autoPong: false,
+  /** Time for the peer to answer a close frame, milliseconds. */
+  closeTimeout: 5000,
+} as const;
+
+/** Small writes of one turn share a frame up to this size, bytes. */
+const MAX_FRAME_BYTES = 64 * 1024;
+/** A peer that sends pings and does not read gets no pong beyond this many queued bytes. */
+const MAX_QUEUED_FOR_PONG_BYTES = 64 * 1024;
+/** Close code of a connection that ended without a close frame (RFC 6455 7.1.5). */
+const NO_CLOSE_FRAME = 1006;
+
+/** Wraps an open websocket, which belongs to the duplex from here on. A connection that breaks is an error, not an end. */
+export function webSocketDuplex(socket: WebSocket): Duplex {
+  return new WebSocketDuplex(socket);
+}
+
+interface QueuedWrite {
+  chunk: Buffer;
+}
+
+class WebSocketDuplex extends Duplex {
+  readonly #socket: WebSocket;
+  #error: Error | undefined;
+
+  constructor(socket: WebSocket) {
+    super({ allowHalfOpen: true });
+    this.#socket = socket;
+    // A break between two owners (classification, TLS) is no reason to crash; the close that follows tells them.
+    this.on('error', () => {});
+    socket.on('message', (data: Buffer) => {
+      if (data.length > 0 && !this.push(data)) socket.pause();
+    });
+    socket.on('ping', (data: Buffer) => {
+      if (socket.readyState === socket.OPEN && socket.bufferedAmount < MAX_QUEUED_FOR_PONG_BYTES)
+        socket.pong(data);
+    });
+    socket.on('error', (err) => {
+      this.#error = new TunnelError('protocol', `websocket: ${err.message}`, { cause: err });
+    });
+    socket.on('close', (code) => {
+      if (this.#error !== undefined) this.destroy(this.#error);
+      else if (code === NO_CLOSE_FRAME)
+        this.destroy(new TunnelError('closed', 'websocket ended without a close'));
+      else this.push(null);
+    });
+  }
+
+  override _read(): void {
+    if (this.#socket.isPaused) this.#socket.resume();
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (err?: Error | null) => void): void {
+    this.#send(chunk, done);
+  }
+
+  override _writev(queued: readonly QueuedWrite[], done: (err?: Error | null) => void): void {
+    let group: Buffer[] = [];
+    let bytes = 0;
+    for (const { chunk } of queued) {
+      if (bytes > 0 && bytes + chunk.length > MAX_FRAME_BYTES) {
+        this.#send(Buffer.concat(group));
+        group = [];
+        bytes = 0;
+      }
+      group.push(chunk);
+      bytes += chunk.length;
+    }
+    this.#send(Buffer.concat(group), done);
+  }
+
+  #send(bytes: Buffer, done?: (err?: Error | null) => void): void {
+    if (this.#socket.readyState !== this.#socket.OPEN) {
+      done?.(new TunnelError('closed', 'peer closed the websocket'));
+      return;
+    }
+    let at = 0;
+    // Larger frames than a peer of our own accepts would end the connection.
+    for (; bytes.length - at > MAX_FRAME_BYTES; at += MAX_FRAME_BYTES) {
+      this.#socket.send(bytes.subarray(at, at + MAX_FRAME_BYTES), { binary: true });
+    }
+    this.#socket.send(bytes.subarray(at), { binary: true }, done);
+  }
+
+  override _final(done: (err?: Error | null) => void): void {
+    // A websocket has no half-close: the peer is told that this is the end, as frp does.
+    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.close(1000);
+    done();
+  }
+
+  override _destroy(err: Error | null, done: (err?: Error | null) => void): void {
+    if (this.#socket.readyState !== this.#socket.CLOSED) this.#socket.terminate();
+    done(err);
+  }
+}
