@@ -6,6 +6,7 @@ import { resolveOptions } from '../lib/options.ts';
 import { clientTargets, mappingDefinitions, routerChoices, zoneEntries } from './desired.ts';
 import { buildConfig, sidecarOptions } from './options.ts';
 import type { RouterView } from './routers.ts';
+import type { Protocol } from './services.ts';
 
 const config = (env: Record<string, string>, services?: unknown) =>
   buildConfig(resolveOptions(sidecarOptions, { flags: {}, env }), {
@@ -26,13 +27,19 @@ const view = (name: string, options: Partial<RouterView> = {}): RouterView => ({
   ...options,
 });
 
-const offers = (...providers: { port?: number; isReady?: boolean }[]) =>
+const offers = (...providers: { port?: number; protocol?: Protocol; isReady?: boolean }[]) =>
   new Map([
     [
       'web.default',
       {
         ports: [],
-        providers: providers.map(({ port, isReady = true }, at) => ({ id: `p${at}`, port, isReady })),
+        udpPorts: [],
+        providers: providers.map(({ port, protocol = 'TCP' as const, isReady = true }, at) => ({
+          id: `p${at}`,
+          port,
+          protocol,
+          isReady,
+        })),
       },
     ],
   ]);
@@ -83,20 +90,23 @@ test('a client says who it is, brings its token and keeps connections ready only
 
 test('a listener has the ports of its mapping, else those of the providers, and its own settings', () => {
   const definitions = mappingDefinitions(
-    config({ SIDECAR_MAPPED_SERVICES: 'web:80,db', SIDECAR_SECRET_KEY: 's' }, [
+    config({ SIDECAR_MAPPED_SERVICES: 'web:80,web:53/udp,db,ntp/udp', SIDECAR_SECRET_KEY: 's' }, [
       { name: 'db', secretKey: 'd', lbPolicy: 'random', parkTimeout: '1s' },
     ]),
     new Map([
       ['web.default', '127.0.66.1'],
       ['db.default', '127.0.66.2'],
+      ['ntp.default', '127.0.66.3'],
     ]),
-    (key) => (key === 'db.default' ? [3306] : [1]),
+    (key, protocol) =>
+      (key === 'db.default' ? [3306] : [1]).map((port) => (protocol === 'UDP' ? port + 1 : port)),
   );
   assert.deepEqual(definitions, [
     {
       key: 'web.default',
       address: '127.0.66.1',
       ports: [80],
+      udpPorts: [53],
       policy: 'roundRobin',
       secretKey: 's',
       parkTimeoutMs: 5000,
@@ -105,9 +115,19 @@ test('a listener has the ports of its mapping, else those of the providers, and 
       key: 'db.default',
       address: '127.0.66.2',
       ports: [3306],
+      udpPorts: [3307],
       policy: 'random',
       secretKey: 'd',
       parkTimeoutMs: 1000,
+    },
+    {
+      key: 'ntp.default',
+      address: '127.0.66.3',
+      ports: [],
+      udpPorts: [2],
+      policy: 'roundRobin',
+      secretKey: 's',
+      parkTimeoutMs: 5000,
     },
   ]);
 });
@@ -129,6 +149,7 @@ test('a connection can go through Routers that are online and have a ready provi
   const request = {
     key: 'web.default',
     port: 80,
+    protocol: 'TCP' as const,
     isExact: false,
     connections: new Map([['d', 2]]),
     isBlind: false,
@@ -154,9 +175,14 @@ test('a connection can go through Routers that are online and have a ready provi
 test('the port is part of the request only where it tells providers apart', () => {
   const client = new FakeFrpClient({} as never);
   client.phase = 'online';
-  const ask = (providers: { port: number }[], port: number, isExact: boolean) =>
+  const ask = (
+    providers: { port: number; protocol?: Protocol }[],
+    port: number,
+    isExact: boolean,
+    protocol: Protocol = 'TCP',
+  ) =>
     routerChoices(
-      { key: 'web.default', port, isExact, connections: new Map(), isBlind: false },
+      { key: 'web.default', port, protocol, isExact, connections: new Map(), isBlind: false },
       [view('a', { services: offers(...providers) })],
       (name) => ({ name, client, address: { path: '' } }),
     )[0]?.proxyName;
@@ -165,6 +191,11 @@ test('the port is part of the request only where it tells providers apart', () =
   assert.equal(ask([{ port: 80 }, { port: 81 }], 9000, false), 'web.default');
   assert.equal(ask([{ port: 80 }], 80, true), 'web.default:80');
   assert.equal(ask([{ port: 80 }], 81, true), undefined);
+  const both = [{ port: 53 }, { port: 53, protocol: 'UDP' as const }];
+  assert.equal(ask(both, 53, false), 'web.default');
+  assert.equal(ask(both, 53, false, 'UDP'), 'web.default/udp');
+  assert.equal(ask(both, 53, true, 'UDP'), 'web.default:53/udp');
+  assert.equal(ask([{ port: 53 }], 53, false, 'UDP'), undefined);
 });
 
 test('a name is ready when something listens, and bare names answer when they are unambiguous', () => {
@@ -176,8 +207,11 @@ test('a name is ready when something listens, and bare names answer when they ar
   ]);
   const entries = zoneEntries(mapped, addresses, (key) =>
     key === 'db.test'
-      ? [{ port: 1, state: 'failed', error: 'x' }]
-      : [{ port: 80, state: 'listening', error: undefined }],
+      ? [{ port: 1, protocol: 'TCP', state: 'failed', error: 'x' }]
+      : [
+          { port: 80, protocol: 'TCP', state: 'listening', error: undefined },
+          { port: 53, protocol: 'UDP', state: 'listening', error: undefined },
+        ],
   );
   assert.deepEqual(
     entries.map(({ name, isReady, aliases }) => [name, isReady, aliases]),
@@ -187,5 +221,8 @@ test('a name is ready when something listens, and bare names answer when they ar
       ['db', false, []],
     ],
   );
-  assert.deepEqual(entries[0]?.ports, [{ port: 80, protocol: 'tcp' }]);
+  assert.deepEqual(entries[0]?.ports, [
+    { port: 80, protocol: 'tcp' },
+    { port: 53, protocol: 'udp' },
+  ]);
 });

@@ -9,7 +9,7 @@ import type { ClientSettings, ClientTarget, RouterClient } from './router-client
 import { neededRouters } from './routers.ts';
 import type { RouterView } from './routers.ts';
 import { serviceKey } from './services.ts';
-import type { MappedService } from './services.ts';
+import type { MappedService, Protocol } from './services.ts';
 import { tokenFor } from './tokens.ts';
 
 /** Work connections kept ready for exports: a new connection then costs no extra round trip. */
@@ -55,19 +55,25 @@ function tlsSettings(ca: string | undefined, address: ServerAddress): NonNullabl
   return 'path' in address ? { ca } : { ca, servername: address.host };
 }
 
-/** The listeners that should exist. `ports` gives those of a service whose mapping names none. */
+/** The listeners that should exist. `ports` gives those of a protocol for a service whose mapping names none. */
 export function mappingDefinitions(
   config: SidecarConfig,
   addresses: ReadonlyMap<string, string>,
-  ports: (key: string) => readonly number[],
+  ports: (key: string, protocol: Protocol) => readonly number[],
 ): MappingDefinition[] {
   return config.mapped.map((service) => {
     const key = serviceKey(service);
     const override = config.overrides.get(key);
+    const hasPorts = service.ports.length + service.udpPorts.length > 0;
+    const portsOf = (protocol: Protocol, own: readonly number[]): readonly number[] => {
+      if (hasPorts) return own;
+      return service.protocol === undefined || service.protocol === protocol ? ports(key, protocol) : [];
+    };
     return {
       key,
       address: addresses.get(key) ?? '',
-      ports: service.ports.length > 0 ? service.ports : ports(key),
+      ports: portsOf('TCP', service.ports),
+      udpPorts: portsOf('UDP', service.udpPorts),
       policy: override?.policy ?? config.policy,
       secretKey: override?.secretKey ?? config.secretKey,
       parkTimeoutMs: override?.parkTimeoutMs ?? config.parkTimeoutMs,
@@ -92,7 +98,7 @@ export function routerChoices(
     const client = clientOf(view.name)?.client;
     if (client?.phase !== 'online') continue;
     const providers = (view.services.get(request.key)?.providers ?? []).filter(
-      (provider) => provider.isReady,
+      (provider) => provider.isReady && provider.protocol === request.protocol,
     );
     const isOffered = request.isExact
       ? providers.some((provider) => provider.port === request.port)
@@ -104,7 +110,7 @@ export function routerChoices(
     choices.push({
       name: view.name,
       client,
-      proxyName: needsPort ? `${request.key}:${request.port}` : request.key,
+      proxyName: `${request.key}${needsPort ? `:${request.port}` : ''}${request.protocol === 'UDP' ? '/udp' : ''}`,
       tier: isOffered ? (view.isStale ? 1 : 0) : 2,
       connections: request.connections.get(view.name) ?? 0,
       roundTripMs: client.roundTripMs,
@@ -131,7 +137,10 @@ export function zoneEntries(
       name,
       namespace,
       address: addresses.get(key) ?? '',
-      ports: listening.map(({ port }) => ({ port, protocol: 'tcp' as const })),
+      ports: listening.map(({ port, protocol }) => ({
+        port,
+        protocol: protocol === 'UDP' ? ('udp' as const) : ('tcp' as const),
+      })),
       isReady: listening.length > 0,
       aliases,
     };

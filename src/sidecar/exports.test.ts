@@ -6,9 +6,11 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { FakeFrpClient } from '../../test/support/fake-frp-client.ts';
 import { collect, createStreamPair } from '../../test/support/stream-pair.ts';
+import { serveUdp } from '../../test/support/udp-pair.ts';
 import { waitFor } from '../../test/support/wait.ts';
 import { systemClock } from '../lib/clock.ts';
 import { silentLogger } from '../lib/log.ts';
+import { UdpLink } from '../tunnel/frp/udp-link.ts';
 import { createExports, defineExports } from './exports.ts';
 import type { RouterClient } from './router-clients.ts';
 import type { ExportedService } from './services.ts';
@@ -17,6 +19,7 @@ const service = (name: string, port: number, target = port): ExportedService => 
   name,
   namespace: 'default',
   port,
+  protocol: 'TCP',
   target: { host: '127.0.0.1', port: target },
 });
 const define = (services: readonly ExportedService[], secret = 's') =>
@@ -52,6 +55,57 @@ test('the first port has the plain name, further ones end in their port', () => 
     ({ proxyName }) => proxyName,
   );
   assert.deepEqual(names, ['web.default.pod-1', 'web.default.pod-1-81', 'db.default.pod-1']);
+});
+
+test('TCP and UDP of one port have names of their own', () => {
+  const udp = (name: string, port: number): ExportedService => ({ ...service(name, port), protocol: 'UDP' });
+  const names = define([
+    service('dns', 53),
+    udp('dns', 53),
+    service('dns', 54),
+    udp('dns', 54),
+    udp('ntp', 123),
+  ]);
+  assert.deepEqual(
+    names.map(({ proxyName }) => proxyName),
+    [
+      'dns.default.pod-1',
+      'dns.default.pod-1-53-udp',
+      'dns.default.pod-1-54',
+      'dns.default.pod-1-54-udp',
+      'ntp.default.pod-1',
+    ],
+  );
+});
+
+test('datagrams reach the target, whose answers go back, and are counted', async (t) => {
+  const target = await serveUdp(t, (payload) => Buffer.from(`re ${payload.toString()}`));
+  const exports = create();
+  t.after(() => exports.destroy());
+  const { client, router } = online('a');
+  const udp: ExportedService = { ...service('time', 123, target.port), protocol: 'UDP' };
+  exports.reconcile(define([udp]), [router]);
+  const proxy = client.proxies.get('time.default.pod-1');
+  assert.equal(proxy?.type, 'sudp');
+  assert.equal(proxy?.metas?.['protocol'], 'UDP');
+  const [near, far] = createStreamPair();
+  proxy?.onConnection({ stream: near });
+  const heard: string[] = [];
+  const visitor = new UdpLink(
+    far,
+    { onDatagram: ({ payload }) => heard.push(payload.toString()), onClose: () => {} },
+    { clock: systemClock },
+  );
+  t.after(() => visitor.close());
+  const user = { ip: '127.0.0.1', port: 4000, zone: '' };
+  visitor.send({ payload: Buffer.from('hello'), user });
+  await waitFor(() => heard.length === 1, { what: 'the answer' });
+  assert.deepEqual(heard, ['re hello']);
+  assert.deepEqual(exports.bytes, { in: 5, out: 8 });
+  assert.equal(exports.status()[0]?.connections, 1);
+  assert.equal(exports.connections, 0);
+  exports.reconcile([], [router]);
+  assert.deepEqual(exports.bytes, { in: 5, out: 8 });
 });
 
 test('every Router gets every export with its identity, once', () => {

@@ -7,18 +7,25 @@ import type { Clock } from '../lib/clock.ts';
 import { EdgeError, errorMessage } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { FrpClient, ProxyHandle } from '../tunnel/frpc/types.ts';
+import { UdpProvider } from '../tunnel/frpc/udp-provider.ts';
 import type { ByteStream } from '../tunnel/byte-stream.ts';
 import { relay } from '../tunnel/relay.ts';
 import type { RelayHandle } from '../tunnel/relay.ts';
+import { isSealed } from '../tunnel/seal/sealed-stream.ts';
 import { socketStream } from '../tunnel/socket-stream.ts';
 import type { RouterClient } from './router-clients.ts';
+import { sealState } from './sealing.ts';
+import type { SealState, ServiceSeal } from './sealing.ts';
 import { serviceKey } from './services.ts';
-import type { ExportedService } from './services.ts';
+import type { ExportedService, Protocol } from './services.ts';
 
 /** An exported service with what its proxy is registered as. */
 export interface ExportDefinition extends ExportedService {
   proxyName: string;
+  /** What Routers are told. */
   secretKey: string;
+  /** How connections are sealed; absent without a secret, and for UDP. */
+  seal?: ServiceSeal;
 }
 
 /** Who publishes. */
@@ -32,9 +39,12 @@ export interface ExportStatus {
   name: string;
   namespace: string;
   port: number;
+  protocol: Protocol;
   target: string;
   proxyName: string;
+  /** Open connections; of UDP, users that were heard of lately. */
   connections: number;
+  sealed: SealState;
   routers: { name: string; phase: ProxyHandle['phase']; error: string | undefined }[];
 }
 
@@ -54,11 +64,11 @@ export interface Exports {
   /** Converges on these services at these Routers; what stays is not touched. */
   reconcile(definitions: readonly ExportDefinition[], clients: readonly RouterClient[]): void;
   status(): ExportStatus[];
-  /** Open connections. */
+  /** Open TCP connections. */
   readonly connections: number;
-  /** Whether connections run through this Router. */
+  /** Whether TCP connections run through this Router. */
   isBusy(router: string): boolean;
-  /** Bytes over all ended connections: to the targets and from them. */
+  /** Bytes over all ended connections and all datagrams: to the targets and from them. */
   readonly bytes: { in: number; out: number };
   /** Unregisters everything; open connections go on. */
   withdraw(): void;
@@ -68,8 +78,13 @@ export interface Exports {
 
 /** A target that does not answer in this time is as good as refused. */
 const DIAL_TIMEOUT_MS = 10_000;
+/** Visitor connections of one UDP service at once; the oldest makes room. */
+const MAX_VISITORS = 1024;
 
-/** Names the proxies: the first port of a service is `SERVICE.NAMESPACE.POD`, further ones end in `-PORT`. */
+/**
+ * Names the proxies: the first port of a service is `SERVICE.NAMESPACE.POD`, further ones end in `-PORT`, and in
+ * `-PORT-udp` for UDP, since a service may have both on one port.
+ */
 export function defineExports(
   services: readonly ExportedService[],
   pod: string,
@@ -79,7 +94,8 @@ export function defineExports(
   return services.map((service) => {
     const key = serviceKey(service);
     const base = `${key}.${pod}`;
-    const proxyName = seen.has(key) ? `${base}-${service.port}` : base;
+    const suffix = `-${service.port}${service.protocol === 'UDP' ? '-udp' : ''}`;
+    const proxyName = seen.has(key) ? `${base}${suffix}` : base;
     seen.add(key);
     return { ...service, proxyName, secretKey: secretFor(key) };
   });
@@ -89,6 +105,9 @@ interface Registered {
   definition: ExportDefinition;
   handles: Map<string, { client: FrpClient; handle: ProxyHandle }>;
   connections: Set<OpenConnection>;
+  /** Carries the datagrams of a UDP service. */
+  datagrams: UdpProvider | undefined;
+  isLatestSealed: boolean | undefined;
 }
 
 interface OpenConnection {
@@ -99,7 +118,9 @@ interface OpenConnection {
 /** Creates an empty set. */
 export function createExports(deps: ExportsDeps): Exports {
   const registered = new Map<string, Registered>();
-  const bytes = { in: 0, out: 0 };
+  const ended = { in: 0, out: 0 };
+  /** Those of services that are withdrawn too, until the end. */
+  const datagrams = new Set<UdpProvider>();
   const open = new Set<OpenConnection>();
   const dial = deps.dial ?? dialTarget;
 
@@ -154,8 +175,8 @@ export function createExports(deps: ExportsDeps): Exports {
       running = relay(stream, socketStream(socket), {
         clock: deps.clock,
         onClose: (stats) => {
-          bytes.in += stats.bytesAToB;
-          bytes.out += stats.bytesBToA;
+          ended.in += stats.bytesAToB;
+          ended.out += stats.bytesBToA;
           done();
         },
       });
@@ -166,20 +187,53 @@ export function createExports(deps: ExportsDeps): Exports {
     const { definition } = entry;
     const handle = client.addProxy({
       name: definition.proxyName,
-      type: 'stcp',
+      type: definition.protocol === 'UDP' ? 'sudp' : 'stcp',
       secretKey: definition.secretKey,
+      ...(definition.seal === undefined ? {} : { seal: { ...definition.seal, port: definition.port } }),
       allowUsers: ['*'],
       metas: {
         service: definition.name,
         namespace: definition.namespace,
         port: String(definition.port),
-        protocol: 'TCP',
+        protocol: definition.protocol,
         node: deps.identity.node,
         pod: deps.identity.pod,
       },
-      onConnection: ({ stream }) => carry(entry, name, stream),
+      onConnection: ({ stream, wire }) => {
+        if (entry.datagrams !== undefined) {
+          entry.datagrams.serve(stream, wire);
+          return;
+        }
+        entry.isLatestSealed = isSealed(stream);
+        carry(entry, name, stream);
+      },
     });
     entry.handles.set(name, { client, handle });
+  };
+
+  const createEntry = (definition: ExportDefinition): Registered => {
+    const entry: Registered = {
+      definition,
+      handles: new Map(),
+      connections: new Set(),
+      datagrams: undefined,
+      isLatestSealed: undefined,
+    };
+    if (definition.protocol === 'TCP') return entry;
+    entry.datagrams = new UdpProvider({
+      clock: deps.clock,
+      target: () => entry.definition.target,
+      maxLinks: MAX_VISITORS,
+    });
+    datagrams.add(entry.datagrams);
+    return entry;
+  };
+
+  const forget = (provider: UdpProvider): void => {
+    provider.close();
+    ended.in += provider.counters.bytesIn;
+    ended.out += provider.counters.bytesOut;
+    datagrams.delete(provider);
   };
 
   const unregister = (entry: Registered): void => {
@@ -198,13 +252,10 @@ export function createExports(deps: ExportsDeps): Exports {
         }
         unregister(entry);
         registered.delete(name);
+        if (entry.datagrams !== undefined) forget(entry.datagrams);
       }
       for (const definition of definitions) {
-        const entry = registered.get(definition.proxyName) ?? {
-          definition,
-          handles: new Map(),
-          connections: new Set(),
-        };
+        const entry = registered.get(definition.proxyName) ?? createEntry(definition);
         registered.set(definition.proxyName, entry);
         const live = new Map(clients.map((router) => [router.name, router]));
         for (const [name, { client }] of entry.handles) {
@@ -214,19 +265,23 @@ export function createExports(deps: ExportsDeps): Exports {
       }
     },
     status: () =>
-      [...registered.values()].map(({ definition, handles, connections }) => ({
-        name: definition.name,
-        namespace: definition.namespace,
-        port: definition.port,
-        target: formatHostPort(definition.target.host, definition.target.port),
-        proxyName: definition.proxyName,
-        connections: connections.size,
-        routers: [...handles].map(([name, { handle }]) => ({
-          name,
-          phase: handle.phase,
-          error: handle.error,
-        })),
-      })),
+      [...registered.values()].map(
+        ({ definition, handles, connections, datagrams: provider, isLatestSealed }) => ({
+          name: definition.name,
+          namespace: definition.namespace,
+          port: definition.port,
+          protocol: definition.protocol,
+          target: formatHostPort(definition.target.host, definition.target.port),
+          proxyName: definition.proxyName,
+          connections: connections.size + (provider?.counters.flows ?? 0),
+          sealed: sealState(definition.seal, isLatestSealed),
+          routers: [...handles].map(([name, { handle }]) => ({
+            name,
+            phase: handle.phase,
+            error: handle.error,
+          })),
+        }),
+      ),
     get connections() {
       return open.size;
     },
@@ -234,13 +289,21 @@ export function createExports(deps: ExportsDeps): Exports {
       for (const connection of open) if (connection.router === router) return true;
       return false;
     },
-    bytes,
+    get bytes() {
+      const sum = { ...ended };
+      for (const { counters } of datagrams) {
+        sum.in += counters.bytesIn;
+        sum.out += counters.bytesOut;
+      }
+      return sum;
+    },
     withdraw() {
       for (const entry of registered.values()) unregister(entry);
       registered.clear();
     },
     destroy() {
       for (const connection of open) connection.destroy();
+      for (const provider of datagrams) forget(provider);
     },
   };
 }
@@ -250,5 +313,12 @@ function dialTarget(target: HostPort): Socket {
 }
 
 function isSameProxy(a: ExportDefinition, b: ExportDefinition): boolean {
-  return a.name === b.name && a.namespace === b.namespace && a.port === b.port && a.secretKey === b.secretKey;
+  return (
+    a.name === b.name &&
+    a.namespace === b.namespace &&
+    a.port === b.port &&
+    a.protocol === b.protocol &&
+    a.secretKey === b.secretKey &&
+    a.seal?.isRequired === b.seal?.isRequired
+  );
 }

@@ -66,6 +66,7 @@ const definition = (port: number, options: Partial<MappingDefinition> = {}): Map
   key: 'web.default',
   address: '127.0.66.10',
   ports: [port],
+  udpPorts: [],
   policy: 'roundRobin',
   secretKey: 's',
   parkTimeoutMs: 5000,

@@ -62,6 +62,31 @@ export function registerMetrics(registry: Registry, sources: MetricSources): voi
     (status) => status.bytesOut,
   );
 
+  perService(
+    'edge_sidecar_udp_flows',
+    'Sockets of applications that sent datagrams to a mapped service lately.',
+    Gauge,
+    ({ udp }) => udp.flows,
+  );
+  perService(
+    'edge_sidecar_udp_flows_total',
+    'Sockets of applications that ever sent datagrams to a mapped service.',
+    Counter,
+    ({ udp }) => udp.flowsTotal,
+  );
+  perService(
+    'edge_sidecar_udp_flows_evicted_total',
+    'UDP flows that had to make room for newer ones.',
+    Counter,
+    ({ udp }) => udp.evicted,
+  );
+  perService(
+    'edge_sidecar_udp_dropped_total',
+    'Datagrams of a mapped service lost in the sidecar.',
+    Counter,
+    ({ udp }) => udp.dropped,
+  );
+
   const single = (
     name: string,
     help: string,

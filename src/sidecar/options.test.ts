@@ -156,7 +156,14 @@ test('a configuration file sets everything in camelCase, also for single service
       parkTimeout: '2s',
       adminAddr: '127.0.0.1:0',
       services: [
-        { name: 'redis', namespace: 'cache', lbPolicy: 'latency', secretKey: 'r', parkTimeout: '500ms' },
+        {
+          name: 'redis',
+          namespace: 'cache',
+          lbPolicy: 'latency',
+          secretKey: 'r',
+          requireSealed: true,
+          parkTimeout: '500ms',
+        },
       ],
     },
   });
@@ -165,6 +172,7 @@ test('a configuration file sets everything in camelCase, also for single service
   assert.deepEqual(config.overrides.get('redis.cache'), {
     policy: 'latency',
     secretKey: 'r',
+    requireSealed: true,
     parkTimeoutMs: 500,
   });
 });
@@ -176,7 +184,7 @@ test('mistakes are usage errors that name their source', () => {
       { env: { SIDECAR_EXPORTED_SERVICES: 'web' } },
       /--exported-services \(SIDECAR_EXPORTED_SERVICES\): "web"/u,
     ],
-    [{ env: { SIDECAR_MAPPED_SERVICES: 'ntp/udp' } }, /UDP/u],
+    [{ env: { SIDECAR_MAPPED_SERVICES: 'ntp/sctp' } }, /protocol "sctp"/u],
     [{ env: { SIDECAR_IP_RANGE: 'x' } }, /--ip-range .*: "x"/u],
     [{ env: { SIDECAR_DNS_ADDR: 'nowhere' } }, /--dns-addr .*: "nowhere"/u],
     [{ env: { SIDECAR_DNS_UPSTREAM: 'dns.example.org' } }, /--dns-upstream .*: "dns.example.org"/u],

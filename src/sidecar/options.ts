@@ -12,6 +12,7 @@ import {
   listOption,
   parseDuration,
   stringOption,
+  switchOption,
   textOption,
 } from '../lib/options.ts';
 import type { OptionValues } from '../lib/options.ts';
@@ -19,6 +20,7 @@ import { parseRange } from './addresses.ts';
 import type { AddressRange } from './addresses.ts';
 import { LB_POLICIES } from './balancer.ts';
 import type { LbPolicy } from './balancer.ts';
+import { checkSealing } from './sealing.ts';
 import { parseExportsFile, parseImportsFile } from './services-file.ts';
 import {
   checkLabel,
@@ -38,12 +40,12 @@ export const TLS_MODES = ['auto', 'on', 'off'] as const;
 /** Every setting of the sidecar. */
 export const sidecarOptions = {
   mappedServices: listOption({
-    description: 'services to bring here: NAME[.NAMESPACE[.CLUSTER]][:PORT][/tcp], separated by commas',
+    description: 'services to bring here: NAME[.NAMESPACE[.CLUSTER]][:PORT][/tcp|udp], separated by commas',
     placeholder: 'LIST',
     env: 'SIDECAR_MAPPED_SERVICES',
   }),
   exportedServices: listOption({
-    description: 'services to publish: NAME[.NAMESPACE]=[HOST:]PORT[/tcp], separated by commas',
+    description: 'services to publish: NAME[.NAMESPACE]=[HOST:]PORT[/tcp|udp], separated by commas',
     placeholder: 'LIST',
     env: 'SIDECAR_EXPORTED_SERVICES',
   }),
@@ -107,6 +109,10 @@ export const sidecarOptions = {
     placeholder: 'FILE',
     env: 'SIDECAR_SECRET_KEY_FILE',
   }),
+  requireSealed: switchOption({
+    description: 'refuse connections that are not sealed from end to end; set it on both sides',
+    env: 'SIDECAR_REQUIRE_SEALED',
+  }),
   routerToken: stringOption({ description: 'token for Routers', env: 'EDGE_ROUTER_TOKEN', hasFlag: false }),
   routerTokenFile: stringOption({
     description: 'file that holds the token for Routers, or a YAML map of Router names to tokens',
@@ -163,6 +169,7 @@ export const sidecarOptions = {
 export interface ServiceOverride {
   policy: LbPolicy | undefined;
   secretKey: string | undefined;
+  requireSealed: boolean | undefined;
   parkTimeoutMs: number | undefined;
 }
 
@@ -181,6 +188,8 @@ export interface SidecarConfig {
   routers: readonly string[];
   policy: LbPolicy | 'inOrder';
   secretKey: string;
+  /** Whether connections must be sealed from end to end. */
+  requireSealed: boolean;
   /** By `NAME.NAMESPACE`. */
   overrides: ReadonlyMap<string, ServiceOverride>;
   tokens: RouterTokens;
@@ -224,7 +233,7 @@ export function buildConfig(
   const dns = parseSwitchable(settings.dnsAddr, '--dns-addr (SIDECAR_DNS_ADDR)');
   const isUpstreamGiven = settings.dnsUpstream.length > 0;
   const policy = settings.lbPolicy as LbPolicy | undefined; // checked by the option
-  return {
+  const config: SidecarConfig = {
     mapped: mergeMapped([
       ...settings.mappedServices.map((text) =>
         parseMapped(text, '--mapped-services (SIDECAR_MAPPED_SERVICES)', namespace),
@@ -255,6 +264,7 @@ export function buildConfig(
     policy: policy ?? (settings.routers.length > 0 ? 'inOrder' : 'roundRobin'),
     secretKey:
       settings.secretKey ?? read(secretKeyFile, '--secret-key-file (SIDECAR_SECRET_KEY_FILE)')?.trim() ?? '',
+    requireSealed: settings.requireSealed,
     overrides: parseOverrides(sources, namespace),
     tokens:
       settings.routerToken === undefined && token !== undefined
@@ -274,6 +284,13 @@ export function buildConfig(
       isUpstreamGiven ? undefined : RESOLV_CONF,
     ].filter((path) => path !== undefined),
   };
+  checkSealing(config);
+  return config;
+}
+
+function switchOf(value: unknown, what: string): boolean | undefined {
+  if (value === undefined || typeof value === 'boolean') return value;
+  throw new UsageError(`${what} is neither true nor false`);
 }
 
 function parseSwitchable(text: string, what: string): HostPort | undefined {
@@ -293,9 +310,9 @@ function checkPolicy(text: string, what: string): LbPolicy {
   return policy;
 }
 
-const OVERRIDE_KEYS = new Set(['name', 'namespace', 'lbPolicy', 'secretKey', 'parkTimeout']);
+const OVERRIDE_KEYS = new Set(['name', 'namespace', 'lbPolicy', 'secretKey', 'requireSealed', 'parkTimeout']);
 
-/** Reads `services: [{name, namespace, lbPolicy, secretKey, parkTimeout}]`. */
+/** Reads `services: [{name, namespace, lbPolicy, secretKey, requireSealed, parkTimeout}]`. */
 function parseOverrides(
   { perService }: ConfigSources,
   defaultNamespace: string,
@@ -327,6 +344,7 @@ function parseOverrides(
     overrides.set(key, {
       policy: policy === undefined ? undefined : checkPolicy(policy, `${what}: lbPolicy`),
       secretKey: text('secretKey'),
+      requireSealed: switchOf(entry['requireSealed'], `${what}: requireSealed`),
       parkTimeoutMs:
         parkTimeout === undefined ? undefined : parseDuration(parkTimeout, `${what}: parkTimeout`),
     });

@@ -100,7 +100,7 @@ test('a unix socket is dialled on the own node only, and before other addresses'
   assert.equal(mirror?.addresses.length, 2);
 });
 
-test('services come from what is active and what is advertised, TCP only', () => {
+test('services come from what is active and what is advertised, TCP and UDP apart', () => {
   const [view] = selectRouters(
     [
       router('node-a', {
@@ -108,10 +108,16 @@ test('services come from what is active and what is advertised, TCP only', () =>
           activeServices: [
             service('web', 80),
             service('web', 81, false),
-            { ...service('dns', 53), protocol: 'UDP' },
+            { ...service('web', 53), protocol: 'UDP' },
+            { ...service('odd', 53), protocol: 'SCTP' as 'UDP' },
           ],
         },
-        spec: { advertisedServices: [{ name: 'db', port: 3306 }] },
+        spec: {
+          advertisedServices: [
+            { name: 'db', port: 3306 },
+            { name: 'db', port: 3307, protocol: 'UDP' },
+          ],
+        },
       }),
     ],
     { node: 'node-a', only: [] },
@@ -121,10 +127,12 @@ test('services come from what is active and what is advertised, TCP only', () =>
   assert.deepEqual(view.services.get('web.default')?.ports, [80, 81]);
   assert.deepEqual(
     view.services.get('web.default')?.providers.map((provider) => provider.isReady),
-    [true, false],
+    [true, false, true],
   );
-  assert.deepEqual(knownPorts([view], 'web.default'), [80, 81]);
-  assert.deepEqual(knownPorts([view], 'none.default'), []);
+  assert.deepEqual(knownPorts([view], 'web.default', 'TCP'), [80, 81]);
+  assert.deepEqual(knownPorts([view], 'web.default', 'UDP'), [53]);
+  assert.deepEqual(knownPorts([view], 'db.default', 'UDP'), [3307]);
+  assert.deepEqual(knownPorts([view], 'none.default', 'TCP'), []);
 });
 
 test('one who publishes needs every Router, one who maps those with its services and the own', () => {

@@ -3,6 +3,7 @@ import { CONDITION_READY, CONDITION_SYNCED, ORIGIN_ANNOTATION } from '../api/edg
 import type { Router, RouterStatusAddress } from '../api/gen/types.ts';
 import { formatHostPort } from '../lib/address.ts';
 import type { ServerAddress } from '../tunnel/frpc/types.ts';
+import type { Protocol } from './services.ts';
 
 /** One instance of a service behind a Router. */
 export interface Provider {
@@ -10,13 +11,16 @@ export interface Provider {
   id: string;
   /** The port consumers see; undefined where the Router does not know it. */
   port: number | undefined;
+  protocol: Protocol;
   isReady: boolean;
 }
 
-/** A TCP service as one Router offers it. */
+/** A service as one Router offers it. */
 export interface OfferedService {
-  /** Ports that consumers connect to, ascending. */
+  /** TCP ports that consumers connect to, ascending. */
   ports: readonly number[];
+  /** UDP ports, ascending. */
+  udpPorts: readonly number[];
   providers: readonly Provider[];
 }
 
@@ -119,34 +123,42 @@ function addressesOf(
 }
 
 function servicesOf(router: Router): Map<string, OfferedService> {
-  const found = new Map<string, { ports: Set<number>; providers: Provider[] }>();
+  const found = new Map<string, { ports: Record<Protocol, Set<number>>; providers: Provider[] }>();
   const entry = (key: string) => {
-    const known = found.get(key) ?? { ports: new Set<number>(), providers: [] };
+    const known = found.get(key) ?? {
+      ports: { TCP: new Set<number>(), UDP: new Set<number>() },
+      providers: [],
+    };
     found.set(key, known);
     return known;
   };
   for (const service of router.status?.activeServices ?? []) {
-    if (service.protocol !== 'TCP') continue;
+    const { protocol, targetPort } = service;
+    if (protocol !== 'TCP' && protocol !== 'UDP') continue;
     const { ports, providers } = entry(`${service.name}.${service.namespace}`);
-    if (service.targetPort !== undefined) ports.add(service.targetPort);
+    if (targetPort !== undefined) ports[protocol].add(targetPort);
     for (const { id, ready } of service.providers ?? []) {
-      providers.push({ id, port: service.targetPort, isReady: ready ?? true });
+      providers.push({ id, port: targetPort, protocol, isReady: ready ?? true });
     }
   }
   for (const { name, namespace, port, protocol } of router.spec.advertisedServices ?? []) {
-    if (protocol !== 'UDP') entry(`${name}.${namespace ?? 'default'}`).ports.add(port);
+    entry(`${name}.${namespace ?? 'default'}`).ports[protocol ?? 'TCP'].add(port);
   }
   return new Map(
     [...found].map(([key, { ports, providers }]) => [
       key,
-      { ports: [...ports].sort((a, b) => a - b), providers },
+      { ports: ascending(ports.TCP), udpPorts: ascending(ports.UDP), providers },
     ]),
   );
 }
 
 /** The ports of a service over all Routers, ascending; for mappings that name none. */
-export function knownPorts(routers: readonly RouterView[], key: string): number[] {
-  const ports = new Set(routers.flatMap((router) => router.services.get(key)?.ports ?? []));
+export function knownPorts(routers: readonly RouterView[], key: string, protocol: Protocol): number[] {
+  const list = protocol === 'TCP' ? 'ports' : 'udpPorts';
+  return ascending(new Set(routers.flatMap((router) => router.services.get(key)?.[list] ?? [])));
+}
+
+function ascending(ports: ReadonlySet<number>): number[] {
   return [...ports].sort((a, b) => a - b);
 }
 

@@ -1,8 +1,8 @@
 /** Imports and exports files: `services: [{name, namespace, cluster, ports: [{name, port, protocol, targetPort}]}]`. */
 import { UsageError } from '../lib/errors.ts';
 import { parseYaml } from '../lib/yaml.ts';
-import { checkLabel, checkPort, checkProtocol } from './services.ts';
-import type { ExportedService, MappedService } from './services.ts';
+import { checkLabel, checkPort, mappedPorts, parseProtocol } from './services.ts';
+import type { ExportedService, MappedService, Protocol } from './services.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -11,6 +11,7 @@ interface FilePort {
   port: number;
   /** What the provider listens on. */
   targetPort: number;
+  protocol: Protocol;
 }
 
 interface FileService {
@@ -26,7 +27,8 @@ export function parseImportsFile(text: string, source: string, defaultNamespace:
     name,
     namespace,
     cluster,
-    ports: ports.map((entry) => entry.port).sort((a, b) => a - b),
+    ...mappedPorts(ports),
+    protocol: undefined,
   }));
 }
 
@@ -35,10 +37,11 @@ export function parseExportsFile(text: string, source: string, defaultNamespace:
   return parseFile(text, source, defaultNamespace).flatMap(({ name, namespace, ports }) => {
     if (ports.length === 0)
       throw new UsageError(`${source}: service ${name}.${namespace}: an exported service needs ports`);
-    return ports.map(({ port, targetPort }) => ({
+    return ports.map(({ port, targetPort, protocol }) => ({
       name,
       namespace,
       port,
+      protocol,
       target: { host: '127.0.0.1', port: targetPort },
     }));
   });
@@ -72,9 +75,9 @@ function parseFile(text: string, source: string, defaultNamespace: string): File
 
 function parsePort(value: unknown, what: string): FilePort {
   const entry = fields(value, what);
-  checkProtocol(optionalText(entry['protocol'], 'protocol', what) ?? 'TCP', what);
+  const protocol = parseProtocol(optionalText(entry['protocol'], 'protocol', what) ?? 'TCP', what);
   const port = checkPort(entry['port'] ?? entry['targetPort'], 'port', what);
-  return { port, targetPort: checkPort(entry['targetPort'] ?? port, 'targetPort', what) };
+  return { port, targetPort: checkPort(entry['targetPort'] ?? port, 'targetPort', what), protocol };
 }
 
 function fields(value: unknown, what: string): Fields {

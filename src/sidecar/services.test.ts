@@ -9,19 +9,24 @@ const mapped = (text: string) => parseMapped(text, 'mapped services', 'default')
 const exported = (text: string) => parseExported(text, 'exported services', 'default');
 
 test('a mapped service is a name with optional namespace, cluster, port and protocol', () => {
-  assert.deepEqual(mapped('mysql'), { name: 'mysql', namespace: 'default', cluster: undefined, ports: [] });
+  const open = { cluster: undefined, ports: [], udpPorts: [], protocol: undefined };
+  assert.deepEqual(mapped('mysql'), { name: 'mysql', namespace: 'default', ...open });
   assert.deepEqual(mapped('redis.cache'), {
     name: 'redis',
     namespace: 'cache',
-    cluster: undefined,
-    ports: [],
+    ...open,
   });
   assert.deepEqual(mapped('web.prod.east:8080/tcp'), {
     name: 'web',
     namespace: 'prod',
     cluster: 'east',
     ports: [8080],
+    udpPorts: [],
+    protocol: 'TCP',
   });
+  assert.deepEqual(mapped('ntp:123/udp').udpPorts, [123]);
+  assert.deepEqual(mapped('ntp:123/udp').ports, []);
+  assert.deepEqual(mapped('ntp/UDP'), { name: 'ntp', namespace: 'default', ...open, protocol: 'UDP' });
   assert.equal(mapped('web.prod.east.example.org').cluster, 'east.example.org');
   assert.equal(mapped('db:3306/TCP').ports[0], 3306);
   assert.equal(serviceKey(mapped('redis.cache')), 'redis.cache');
@@ -50,18 +55,15 @@ test('a wrong mapped service is refused with its text', () => {
   assert.throws(() => mapped('db:99999'), /"db:99999": port "99999" is not a number from 1 to 65535/u);
 });
 
-test('UDP services are refused with the reason', () => {
-  assert.throws(() => mapped('ntp:123/udp'), /UDP services are not supported yet/u);
-  assert.throws(() => exported('time=123/udp'), /UDP services are not supported yet/u);
-});
-
 test('an exported service names its target, on loopback unless a host is given', () => {
   assert.deepEqual(exported('web=8080'), {
     name: 'web',
     namespace: 'default',
     port: 8080,
+    protocol: 'TCP',
     target: { host: '127.0.0.1', port: 8080 },
   });
+  assert.equal(exported('time=123/udp').protocol, 'UDP');
   assert.deepEqual(exported('db.prod=127.0.0.1:3306').target, { host: '127.0.0.1', port: 3306 });
   assert.deepEqual(exported('db.prod=db.example.org:3306').target, { host: 'db.example.org', port: 3306 });
   assert.deepEqual(exported('v6=[::1]:80/tcp').target, { host: '::1', port: 80 });
@@ -90,14 +92,23 @@ test('entries of one mapped service are joined, and contradictions refused', () 
     mapped('web:80'),
     mapped('web.default.east'),
     mapped('web:80'),
+    mapped('web:53/udp'),
   ]);
-  assert.deepEqual(service, { name: 'web', namespace: 'default', cluster: 'east', ports: [80, 81] });
+  assert.deepEqual(service, {
+    name: 'web',
+    namespace: 'default',
+    cluster: 'east',
+    ports: [80, 81],
+    udpPorts: [53],
+    protocol: undefined,
+  });
   assert.equal(rest.length, 0);
   assert.throws(() => mergeMapped([mapped('a.b.east'), mapped('a.b.west')]), USAGE);
 });
 
 test('an exported port has one target', () => {
   assert.equal(mergeExported([exported('web=80'), exported('web=80'), exported('web=81')]).length, 2);
+  assert.equal(mergeExported([exported('dns=53'), exported('dns=127.0.0.2:53/udp')]).length, 2);
   assert.throws(() => mergeExported([exported('web=127.0.0.1:80'), exported('web=127.0.0.2:80')]), USAGE);
 });
 
@@ -109,14 +120,29 @@ services:
   ports:
   - {name: main, port: 3306, protocol: TCP, targetPort: 13306}
   - {name: admin, port: 3300}
+  - {name: gossip, port: 7946, protocol: UDP}
 - name: web
   ports: [{targetPort: 8080}]
 `;
 
 test('an imports file gives services with the ports that consumers use', () => {
   assert.deepEqual(parseImportsFile(FILE, 'imports.yaml', 'default'), [
-    { name: 'mysql', namespace: 'db', cluster: 'east', ports: [3300, 3306] },
-    { name: 'web', namespace: 'default', cluster: undefined, ports: [8080] },
+    {
+      name: 'mysql',
+      namespace: 'db',
+      cluster: 'east',
+      ports: [3300, 3306],
+      udpPorts: [7946],
+      protocol: undefined,
+    },
+    {
+      name: 'web',
+      namespace: 'default',
+      cluster: undefined,
+      ports: [8080],
+      udpPorts: [],
+      protocol: undefined,
+    },
   ]);
   assert.deepEqual(parseImportsFile('', 'imports.yaml', 'default'), []);
   assert.deepEqual(parseImportsFile('services: []', 'imports.yaml', 'default'), []);
@@ -127,8 +153,10 @@ test('an exports file sends connections to the target port', () => {
     name: 'mysql',
     namespace: 'db',
     port: 3306,
+    protocol: 'TCP',
     target: { host: '127.0.0.1', port: 13_306 },
   });
+  assert.equal(parseExportsFile(FILE, 'exports.yaml', 'default')[2]?.protocol, 'UDP');
 });
 
 test('a wrong file names its entry', () => {
@@ -141,8 +169,8 @@ test('a wrong file names its entry', () => {
     /ports\[0\]: port 0/u,
   );
   assert.throws(
-    () => parseImportsFile('services: [{name: a, ports: [{port: 53, protocol: UDP}]}]', 'f', 'default'),
-    /UDP/u,
+    () => parseImportsFile('services: [{name: a, ports: [{port: 53, protocol: SCTP}]}]', 'f', 'default'),
+    /protocol "SCTP"/u,
   );
   assert.throws(() => parseImportsFile('services: {}', 'f', 'default'), /wanted a list/u);
   assert.throws(() => parseImportsFile('[1]', 'f', 'default'), /wanted a map/u);

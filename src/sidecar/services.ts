@@ -3,14 +3,21 @@ import { parseHostPort } from '../lib/address.ts';
 import type { HostPort } from '../lib/address.ts';
 import { UsageError } from '../lib/errors.ts';
 
+/** What a port of a service speaks. */
+export type Protocol = 'TCP' | 'UDP';
+
 /** A service that this sidecar brings to loopback. */
 export interface MappedService {
   name: string;
   namespace: string;
   /** A further domain the service answers in, besides the cluster domain. */
   cluster: string | undefined;
-  /** Local ports, ascending; empty takes them from the providers. */
+  /** Local TCP ports, ascending. A service without a port of either protocol takes them from the providers. */
   ports: readonly number[];
+  /** Local UDP ports, ascending. */
+  udpPorts: readonly number[];
+  /** Which ports to take from the providers; undefined for those of both protocols. */
+  protocol: Protocol | undefined;
 }
 
 /** One port of a service that this sidecar publishes. */
@@ -19,7 +26,8 @@ export interface ExportedService {
   namespace: string;
   /** The port that consumers see. */
   port: number;
-  /** Where connections go. */
+  protocol: Protocol;
+  /** Where connections, or datagrams, go. */
   target: HostPort;
 }
 
@@ -52,20 +60,17 @@ export function checkPort(value: unknown, role: string, what: string): number {
   return port;
 }
 
-/** Throws UsageError for anything but TCP. */
-export function checkProtocol(text: string, what: string): void {
-  const word = text.toLowerCase();
-  if (word === 'tcp') return;
-  if (word === 'udp')
-    throw new UsageError(`${what}: UDP services are not supported yet, they come with sudp support`);
+/** Reads a protocol, whatever its case. Throws UsageError for anything but TCP and UDP. */
+export function parseProtocol(text: string, what: string): Protocol {
+  const word = text.toUpperCase();
+  if (word === 'TCP' || word === 'UDP') return word;
   throw new UsageError(`${what}: protocol "${text}" is neither tcp nor udp`);
 }
 
 /** Parses `name[.namespace[.cluster]][:port][/tcp|udp]`; a cluster may have several labels. */
 export function parseMapped(text: string, source: string, defaultNamespace: string): MappedService {
   const what = `${source}: "${text}"`;
-  const { body, protocol } = splitProtocol(text);
-  if (protocol !== undefined) checkProtocol(protocol, what);
+  const { body, protocol } = splitProtocol(text, what);
   const colon = body.indexOf(':');
   const labels = (colon === -1 ? body : body.slice(0, colon)).split('.');
   const cluster = labels.slice(2).map((label) => checkLabel(label, 'cluster', what));
@@ -73,15 +78,31 @@ export function parseMapped(text: string, source: string, defaultNamespace: stri
     name: checkLabel(labels[0] ?? '', 'name', what),
     namespace: labels[1] === undefined ? defaultNamespace : checkLabel(labels[1], 'namespace', what),
     cluster: cluster.length === 0 ? undefined : cluster.join('.'),
-    ports: colon === -1 ? [] : [checkPort(body.slice(colon + 1), 'port', what)],
+    ...mappedPorts(
+      colon === -1
+        ? []
+        : [{ port: checkPort(body.slice(colon + 1), 'port', what), protocol: protocol ?? 'TCP' }],
+    ),
+    protocol,
   };
+}
+
+/** Sorts ports into the lists of a mapped service. */
+export function mappedPorts(
+  ports: readonly { port: number; protocol: Protocol }[],
+): Pick<MappedService, 'ports' | 'udpPorts'> {
+  const listOf = (protocol: Protocol): number[] =>
+    ports
+      .filter((each) => each.protocol === protocol)
+      .map(({ port }) => port)
+      .sort((a, b) => a - b);
+  return { ports: listOf('TCP'), udpPorts: listOf('UDP') };
 }
 
 /** Parses `name[.namespace]=[host:]port[/tcp|udp]`; without a host the target is 127.0.0.1. */
 export function parseExported(text: string, source: string, defaultNamespace: string): ExportedService {
   const what = `${source}: "${text}"`;
-  const { body, protocol } = splitProtocol(text);
-  if (protocol !== undefined) checkProtocol(protocol, what);
+  const { body, protocol } = splitProtocol(text, what);
   const equals = body.indexOf('=');
   if (equals === -1) throw new UsageError(`${what}: wanted NAME[.NAMESPACE]=[HOST:]PORT`);
   const labels = body.slice(0, equals).trim().split('.');
@@ -95,15 +116,16 @@ export function parseExported(text: string, source: string, defaultNamespace: st
     name: checkLabel(labels[0] ?? '', 'name', what),
     namespace: labels[1] === undefined ? defaultNamespace : checkLabel(labels[1], 'namespace', what),
     port: target.port,
+    protocol: protocol ?? 'TCP',
     target,
   };
 }
 
-function splitProtocol(text: string): { body: string; protocol: string | undefined } {
+function splitProtocol(text: string, what: string): { body: string; protocol: Protocol | undefined } {
   const slash = text.lastIndexOf('/');
   return slash === -1
     ? { body: text, protocol: undefined }
-    : { body: text.slice(0, slash), protocol: text.slice(slash + 1) };
+    : { body: text.slice(0, slash), protocol: parseProtocol(text.slice(slash + 1), what) };
 }
 
 /** One entry a service: ports of entries with the same name are joined. Throws when their clusters differ. */
@@ -121,8 +143,15 @@ export function mergeMapped(entries: readonly MappedService[]): MappedService[] 
         `mapped service ${key}: asked for in two clusters, ${earlier.cluster} and ${entry.cluster}`,
       );
     }
-    const ports = [...new Set([...earlier.ports, ...entry.ports])].sort((a, b) => a - b);
-    merged.set(key, { ...earlier, cluster: earlier.cluster ?? entry.cluster, ports });
+    const joined = (a: readonly number[], b: readonly number[]): number[] =>
+      [...new Set([...a, ...b])].sort((one, other) => one - other);
+    merged.set(key, {
+      ...earlier,
+      cluster: earlier.cluster ?? entry.cluster,
+      ports: joined(earlier.ports, entry.ports),
+      udpPorts: joined(earlier.udpPorts, entry.udpPorts),
+      protocol: earlier.protocol === entry.protocol ? earlier.protocol : undefined,
+    });
   }
   return [...merged.values()];
 }
@@ -131,7 +160,7 @@ export function mergeMapped(entries: readonly MappedService[]): MappedService[] 
 export function mergeExported(entries: readonly ExportedService[]): ExportedService[] {
   const merged = new Map<string, ExportedService>();
   for (const entry of entries) {
-    const key = `${serviceKey(entry)}:${entry.port}`;
+    const key = `${serviceKey(entry)}:${entry.port}/${entry.protocol}`;
     const earlier = merged.get(key);
     if (
       earlier !== undefined &&

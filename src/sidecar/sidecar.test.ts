@@ -168,7 +168,7 @@ test('a connection waits for the client and is carried once it is online', async
   assert.equal(status.services[0]?.state, 'ready');
   assert.equal(status.services[0]?.connections, 1);
   assert.deepEqual(status.services[0]?.providers, [
-    { router: 'node-1', id: 'web.default.p', port, ready: true, stale: false },
+    { router: 'node-1', id: 'web.default.p', port, protocol: 'TCP', ready: true, stale: false },
   ]);
   assert.equal(status.routers[0]?.phase, 'online');
   assert.equal(status.routers[0]?.address, '192.0.2.1:7000');

@@ -26,7 +26,9 @@ import { createPortMemory } from './port-memory.ts';
 import { createRouterClients } from './router-clients.ts';
 import { knownPorts, selectRouters } from './routers.ts';
 import type { RouterView } from './routers.ts';
+import { createSealing } from './sealing.ts';
 import { serviceKey } from './services.ts';
+import type { Protocol } from './services.ts';
 import { reportRouters, reportServices } from './status.ts';
 import type { SidecarStatus } from './status.ts';
 
@@ -82,6 +84,7 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
   new AddressBook(first.range).assign(config.mapped.map(serviceKey)); // too many services: say so before anything is opened
   let addresses: ReadonlyMap<string, string> = new Map();
   const ports = createPortMemory(clock);
+  const sealing = createSealing();
   const cache = createStateCache(first.cacheDir, { clock, log });
   let cached: readonly Router[] | undefined;
   let views: readonly RouterView[] = [];
@@ -144,10 +147,18 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
     views = selectRouters(known, { node: first.node, only: config.routers });
     clients.reconcile(clientTargets(config, views));
     const secretFor = (key: string): string => config.overrides.get(key)?.secretKey ?? config.secretKey;
-    if (!isEnding) exports.reconcile(defineExports(config.exported, first.pod, secretFor), clients.list());
-    ports.retain(new Set(keys));
+    if (!isEnding) {
+      const definitions = defineExports(config.exported, first.pod, secretFor);
+      exports.reconcile(sealing.exported(definitions, config), clients.list());
+    }
+    ports.retain(new Set(keys.flatMap((key) => [portKey(key, 'TCP'), portKey(key, 'UDP')])));
     mappings.reconcile(
-      mappingDefinitions(config, addresses, (key) => ports.update(key, knownPorts(views, key))),
+      sealing.mapped(
+        mappingDefinitions(config, addresses, (key, protocol) =>
+          ports.update(portKey(key, protocol), knownPorts(views, key, protocol)),
+        ),
+        config,
+      ),
     );
     deps.names?.replace(zoneEntries(config.mapped, addresses, (key) => mappings.ports(key)));
     connector.wake();
@@ -316,6 +327,11 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
       return admin?.port;
     },
   };
+}
+
+/** What the ports of a service are remembered under. */
+function portKey(key: string, protocol: Protocol): string {
+  return protocol === 'UDP' ? `${key}/udp` : key;
 }
 
 /** Settings that differ and are only read at the start. */

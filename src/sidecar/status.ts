@@ -1,5 +1,6 @@
 /** The answer of /status: what the sidecar does, as JSON for people and for `edge ctl`. */
 import { serviceKey } from './services.ts';
+import type { Protocol } from './services.ts';
 import type { ConnectorCounters } from './connector.ts';
 import type { ExportStatus } from './exports.ts';
 import type { MappingStatus } from './mappings.ts';
@@ -19,9 +20,19 @@ export interface ServiceReport {
   address: string;
   state: ServiceState;
   ports: MappingStatus['ports'];
-  providers: { router: string; id: string; port: number | undefined; ready: boolean; stale: boolean }[];
+  providers: {
+    router: string;
+    id: string;
+    port: number | undefined;
+    protocol: Protocol;
+    ready: boolean;
+    stale: boolean;
+  }[];
   connections: number;
   connectionsTotal: number;
+  /** Whether payload is sealed from end to end; null while no connection told. */
+  sealed: MappingStatus['sealed'];
+  udp: MappingStatus['udp'];
   bytesIn: number;
   bytesOut: number;
 }
@@ -68,10 +79,11 @@ export function reportServices(
     const status = statuses.get(key);
     if (status === undefined) return [];
     const providers = views.flatMap((view) =>
-      (view.services.get(key)?.providers ?? []).map(({ id, port, isReady }) => ({
+      (view.services.get(key)?.providers ?? []).map(({ id, port, protocol, isReady }) => ({
         router: view.name,
         id,
         port,
+        protocol,
         ready: isReady,
         stale: view.isStale,
       })),

@@ -154,7 +154,7 @@ test('a taken DNS address is one clear line with a hint, and status 1', async (t
 
 test('mistakes are one line that names them, and status 2', async () => {
   const cases: [Record<string, string>, string[], RegExp][] = [
-    [{ SIDECAR_MAPPED_SERVICES: 'ntp:123/udp' }, [], /UDP services are not supported yet/u],
+    [{ SIDECAR_MAPPED_SERVICES: 'ntp:123/sctp' }, [], /protocol "sctp" is neither tcp nor udp/u],
     [{ SIDECAR_MAPPED_SERVICES: 'My_SQL' }, [], /SIDECAR_MAPPED_SERVICES.*"My_SQL"/u],
     [{ SIDECAR_EXPORTED_SERVICES: 'web' }, [], /SIDECAR_EXPORTED_SERVICES.*"web"/u],
     [
