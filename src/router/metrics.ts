@@ -1,7 +1,7 @@
 /** The router's metrics: frps's own names, so that its dashboards go on working, and edge_router_*. */
 import { Counter, Gauge } from '../lib/metrics.ts';
 import type { Registry } from '../lib/metrics.ts';
-import type { History } from './dashboard/history.ts';
+import type { History, ProxyRecord } from './dashboard/history.ts';
 import type { RouterState } from './router.ts';
 import { groupServices } from './services.ts';
 
@@ -65,11 +65,17 @@ function registerFrpMetrics(
     { name: 'frp_server_client_counts', help: 'The current client counts of frps' },
     (metric) => metric.set(state.view().sessions.length),
   );
+  // Series appear with their first use and stay, with 0, while the history knows the proxy.
+  const records = (): Iterable<ProxyRecord> => {
+    history.sample(state.view(), wallNow());
+    return history.proxies.values();
+  };
   addGauge(
     registry,
     { name: 'frp_server_proxy_counts', help: 'The current proxy counts', labels: ['type'] },
     (metric) => {
-      for (const { type } of state.view().proxies) metric.inc({ type });
+      for (const { info, isOnline } of records()) metric.inc({ type: info.type }, Number(isOnline));
+      for (const type of history.types) metric.inc({ type }, 0);
     },
   );
   const detailed = 'The current number of proxies grouped by type and name';
@@ -77,7 +83,8 @@ function registerFrpMetrics(
     registry,
     { name: 'frp_server_proxy_counts_detailed', help: detailed, labels: perProxy },
     (metric) => {
-      for (const { name, type } of state.view().proxies) metric.set({ name, type }, 1);
+      for (const { info, isOnline } of records())
+        metric.set({ name: info.name, type: info.type }, Number(isOnline));
     },
   );
   const connections = 'The current connection counts';
@@ -85,15 +92,14 @@ function registerFrpMetrics(
     registry,
     { name: 'frp_server_connection_counts', help: connections, labels: perProxy },
     (metric) => {
-      for (const { name, type, connections: count } of state.view().proxies)
-        metric.set({ name, type }, count);
+      for (const { info, hasCarried } of records())
+        if (hasCarried) metric.set({ name: info.name, type: info.type }, info.connections);
     },
   );
   const traffic = (name: string, help: string, key: 'totalIn' | 'totalOut'): void =>
     addCounter(registry, { name, help, labels: perProxy }, (metric) => {
-      history.sample(state.view(), wallNow());
-      for (const { info, [key]: bytes } of history.proxies.values())
-        metric.inc({ name: info.name, type: info.type }, bytes);
+      for (const { info, [key]: bytes } of records())
+        if (bytes > 0) metric.inc({ name: info.name, type: info.type }, bytes);
     });
   traffic('frp_server_traffic_in', 'The total in traffic', 'totalIn');
   traffic('frp_server_traffic_out', 'The total out traffic', 'totalOut');

@@ -134,6 +134,8 @@ function setup(given: { files?: Record<string, string>; tokenFile?: string; kept
       },
       createDashboard: () => ({
         apply: (config) => void dashboards.push(config),
+        proxyClosed: () => {},
+        clientGone: () => {},
         problem: undefined,
         stop: async () => {},
       }),

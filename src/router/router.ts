@@ -12,6 +12,7 @@ import type { Clock, Timer } from '../lib/clock.ts';
 import { EdgeError, errorCode, errorMessage } from '../lib/errors.ts';
 import type { Component, ReadinessCheck } from '../lib/lifecycle.ts';
 import type { Logger } from '../lib/log.ts';
+import type { ProxyInfo, SessionInfo } from '../tunnel/frps/types.ts';
 import { routerAddresses } from './addresses.ts';
 import type { DashboardConfig, RouterConfig } from './config.ts';
 import { CONFIG_CODES } from './errors.ts';
@@ -33,8 +34,12 @@ export interface RouterOptions {
   drainTimeoutMs: number;
 }
 
-/** A listener that can be told to listen elsewhere; the dashboard is one. */
+/** The dashboard as the router drives it. */
 export interface DashboardControl {
+  /** A proxy closed; these are its last counts. */
+  proxyClosed(proxy: ProxyInfo): void;
+  /** A client is gone. */
+  clientGone(session: SessionInfo): void;
   /** Serves this configuration, or nothing; retries by itself. Never throws. */
   apply(config: DashboardConfig | undefined): void;
   /** Why it is not served although it should be. */
@@ -117,7 +122,15 @@ class SourceDrivenRouter implements RouterComponent {
     this.#startedAt = clock.wallNow();
     this.#backoff = new Backoff(RETRY, random);
     const onChange = (): void => this.#reporter?.notify();
-    this.#tunnel = new Tunnel({ clock, random, log, createServer, onChange });
+    this.#tunnel = new Tunnel({
+      clock,
+      random,
+      log,
+      createServer,
+      onChange,
+      onProxyClosed: (proxy) => this.#dashboard.proxyClosed(proxy),
+      onClientGone: (session) => this.#dashboard.clientGone(session),
+    });
     const target = source.status;
     this.#reporter =
       target === undefined

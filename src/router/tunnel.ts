@@ -4,7 +4,13 @@ import { isLoopbackHost } from '../lib/address.ts';
 import type { Clock } from '../lib/clock.ts';
 import { errorMessage } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
-import type { FrpServer, FrpServerConfig, FrpServerHooks } from '../tunnel/frps/types.ts';
+import type {
+  FrpServer,
+  FrpServerConfig,
+  FrpServerHooks,
+  ProxyInfo,
+  SessionInfo,
+} from '../tunnel/frps/types.ts';
 import { Balancer } from './balancer.ts';
 import type { BalancingPolicy } from './config.ts';
 import type { ServerView } from './status.ts';
@@ -24,6 +30,9 @@ export interface TunnelDeps {
   createServer: CreateServer;
   /** Called when what the server reports may have changed; often. */
   onChange: () => void;
+  /** Called with the last counts of a proxy that closed, and with a client that is gone. */
+  onProxyClosed: (proxy: ProxyInfo) => void;
+  onClientGone: (session: SessionInfo) => void;
 }
 
 const EMPTY_TOTALS = { bytesIn: 0, bytesOut: 0, connections: 0, openConnections: 0, refusedLogins: 0 };
@@ -91,19 +100,21 @@ export class Tunnel {
       this.#deps.log.info('tunnel server reconfigured', { addr: config.bindAddr, port: this.#server.port });
     }
     if (config.token === '' && config.token !== this.#config?.token && !isLoopbackHost(config.bindAddr)) {
-      this.#deps.log.warn('clients need no token; set spec.frps.auth.tokenFrom or --token-file');
+      this.#deps.log.warn('clients need no token; set one, or give --token-file');
     }
     this.#config = config;
   }
 
   async #create(config: FrpServerConfig): Promise<FrpServer> {
-    const { clock, random, log, createServer, onChange } = this.#deps;
+    const { clock, random, log, createServer, onChange, onProxyClosed, onClientGone } = this.#deps;
     const hooks: FrpServerHooks = {
       pickProvider: (request) => this.#balancer.pick(request),
       onChange: () => {
         this.#balancer.invalidate();
         onChange();
       },
+      onProxyClosed,
+      onSessionClosed: onClientGone,
     };
     const server = createServer(config, hooks, { clock, random, log });
     try {

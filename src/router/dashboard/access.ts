@@ -13,7 +13,7 @@ const FAILURE_DELAY_MS = 200;
 /** Why this dashboard shows nothing but /healthz; undefined when it is protected or local. */
 export function exposureProblem(config: DashboardConfig): string | undefined {
   if (config.user !== '' || config.password !== '' || isLoopbackHost(config.addr)) return undefined;
-  return `${config.addr} can be reached from other machines; set dashboardUser and dashboardPasswordFrom`;
+  return `${config.addr} can be reached from other machines; set a user and a password (dashboardUser and dashboardPasswordFrom; webServer.user and webServer.password in a file)`;
 }
 
 /** Checks every request against the configuration in force. */
@@ -29,7 +29,7 @@ export function guardAccess(current: () => DashboardConfig | undefined, clock: C
     if (isAdmitted(c.req.header('authorization'), config)) return next();
     await sleep(clock, FAILURE_DELAY_MS, c.req.raw.signal);
     c.header('www-authenticate', 'Basic realm="Restricted"');
-    return c.text('unauthorized\n', 401);
+    return c.text('Unauthorized\n', 401);
   };
 }
 

@@ -45,6 +45,7 @@ function setup(dashboard: DashboardConfig | undefined = OPEN) {
     sampleProxy('mysql.default.pod-a', {
       metas: serviceMetas('mysql', 'default', 3306),
       connections: 2,
+      totalConnections: 5,
       bytesIn: 100,
       bytesOut: 200,
       groupKey: 'secret',
@@ -99,7 +100,7 @@ test('proxies are listed by type, found by name, and carry their configuration',
   assert.equal((await json('/api/proxies/web'))['name'], 'web');
   assert.equal((await get('/api/proxy/udp/web')).status, 404);
   assert.equal((await get('/api/proxies/none')).status, 404);
-  assert.equal((await get('/api/proxy/nonsense')).status, 404);
+  assert.deepEqual(await json('/api/proxy/nonsense'), { proxies: [] });
   assert.deepEqual(await json('/api/proxy/http'), { proxies: [] });
 });
 
@@ -123,7 +124,7 @@ test('clients are listed, filtered and found by key', async () => {
   assert.deepEqual(await json('/api/clients?status=offline'), []);
   assert.equal((await json('/api/clients/alice.laptop'))['clientIP'], '192.0.2.7');
   assert.equal((await get('/api/clients/none')).status, 404);
-  assert.equal((await get('/api/clients?status=some')).status, 400);
+  assert.equal(((await json('/api/clients?status=some')) as unknown as unknown[]).length, 2);
 });
 
 test('closed proxies are shown as offline until they are deleted', async () => {
@@ -137,7 +138,7 @@ test('closed proxies are shown as offline until they are deleted', async () => {
   assert.equal((await get('/api/proxies', { method: 'DELETE' })).status, 400);
   const deleted = await get('/api/proxies?status=offline', { method: 'DELETE' });
   assert.equal(deleted.status, 200);
-  assert.equal(await deleted.text(), '');
+  assert.deepEqual(await deleted.json(), { Code: 200, Msg: 'success' });
   assert.equal((await get('/api/proxies/web')).status, 404);
 });
 
@@ -157,13 +158,39 @@ test('scraping twice counts nothing twice', async () => {
   assert.match(await (await get('/metrics')).text(), /^frp_server_traffic_out\{.*\} 200$/mu);
 });
 
-test('unknown paths are 404, wrong methods 405, both as JSON', async () => {
-  const { get } = setup();
-  const missing = await get('/api/nothing');
-  assert.equal(missing.status, 404);
-  assert.equal(((await missing.json()) as { Code: number }).Code, 404);
-  assert.equal((await get('/api/serverinfo', { method: 'POST' })).status, 405);
-  assert.equal((await get('/api/proxies')).status, 405);
+test('unknown paths are 404 and wrong methods 405, as frps says it, without a password too', async () => {
+  const { get } = setup({ ...OPEN, user: 'admin', password: 'x' });
+  for (const path of [
+    '/none',
+    '/api',
+    '/api/none',
+    '/api/v2/none',
+    '/static',
+    '/favicon.ico',
+    '/api/serverinfo/',
+  ]) {
+    const missing = await get(path);
+    assert.equal(missing.status, 404, path);
+    assert.equal(await missing.text(), '404 page not found\n');
+  }
+  for (const [method, path] of [
+    ['POST', '/api/serverinfo'],
+    ['HEAD', '/api/serverinfo'],
+    ['GET', '/api/proxies'],
+    ['POST', '/api/v2/clients'],
+    ['GET', '/api/v2/system/prune'],
+    ['POST', '/static/'],
+  ] as const) {
+    const refused = await get(path, { method });
+    assert.equal(refused.status, 405, `${method} ${path}`);
+    assert.equal(await refused.text(), '');
+  }
+  assert.equal((await get('/api/v2/proxies/%zz')).status, 400);
+});
+
+test('metrics are served where the configuration says so', async () => {
+  const { get } = setup({ ...OPEN, hasMetrics: false });
+  assert.equal((await get('/metrics')).status, 404);
 });
 
 test('the page is served whole under /static/', async () => {
@@ -224,4 +251,95 @@ test('a foreign host name is not served without a password', async () => {
   assert.equal((await get('/api/serverinfo', { headers: { host: 'attacker.example.org' } })).status, 403);
   assert.equal((await get('/api/serverinfo', { headers: { host: 'localhost:7500' } })).status, 200);
   assert.equal((await get('/api/serverinfo', { headers: { host: '[::1]:7500' } })).status, 200);
+});
+
+interface Answer {
+  code: number;
+  msg: string;
+  data: Record<string, unknown> & { items: Record<string, unknown>[]; total: number };
+}
+
+function setupV2() {
+  const { get, proxies } = setup();
+  const v2 = async (path: string, init?: RequestInit): Promise<Answer> =>
+    (await (await get(`/api/v2/${path}`, init)).json()) as Answer;
+  const names = async (path: string): Promise<unknown[]> =>
+    (await v2(path)).data.items.map((item) => item['name'] ?? item['key'] ?? item['user']);
+  return { get, v2, names, proxies };
+}
+
+test('the second API lists proxies in pages, by type and name', async () => {
+  const { v2, names } = setupV2();
+  const all = await v2('proxies');
+  assert.equal(all.code, 200);
+  assert.equal(all.msg, 'success');
+  assert.deepEqual(await names('proxies'), ['mysql.default.pod-a', 'web']);
+  assert.deepEqual(await names('proxies?pageSize=1&page=2'), ['web']);
+  assert.deepEqual(await names('proxies?page=3'), []);
+  assert.deepEqual(await names('proxies?type=TCP'), ['web']);
+  assert.deepEqual(await names('proxies?user='), ['mysql.default.pod-a']);
+  assert.deepEqual(await names('proxies?clientID=laptop'), ['web']);
+  assert.deepEqual(await names('proxies?q=MYSQL'), ['mysql.default.pod-a']);
+  assert.deepEqual(await names('proxies?q=7001'), ['web']);
+  assert.deepEqual(await names('proxies?status=offline'), []);
+  assert.equal((await v2('proxies?pageSize=1')).data.total, 2);
+});
+
+test('the second API lists clients and users', async () => {
+  const { v2, names } = setupV2();
+  assert.deepEqual(await names('clients'), ['run-1', 'alice.laptop']);
+  assert.deepEqual(await names('clients?user='), ['run-1']);
+  assert.deepEqual(await names('clients?runID=run-3&clientID=laptop'), ['alice.laptop']);
+  assert.deepEqual(await names('clients?q=LAPTOP'), ['alice.laptop']);
+  assert.deepEqual((await v2('users')).data.items, [
+    { user: '', clientCount: 1, proxyCount: 1 },
+    { user: 'alice', clientCount: 1, proxyCount: 1 },
+  ]);
+  assert.deepEqual(await names('users?q=ALI'), ['alice']);
+  const { status } = (await v2('clients/alice.laptop')).data;
+  assert.deepEqual(status, { phase: 'online', curConns: 0, proxyCount: 1 });
+});
+
+test('the second API tells a proxy, its traffic by day, and what is gone', async () => {
+  const { v2, proxies } = setupV2();
+  proxies.push(sampleProxy('a/b %c', { bytesIn: 5 }));
+  const name = encodeURIComponent('a/b %c');
+  assert.equal((await v2(`proxies/${name}`)).data['name'], 'a/b %c');
+  const traffic = (await v2(`proxies/${name}/traffic`)).data;
+  const history = traffic['history'] as { date: string; trafficIn: number }[];
+  assert.equal(traffic['unit'], 'bytes');
+  assert.equal(history.length, 7);
+  assert.equal(history[6]?.trafficIn, 5);
+  assert.ok(history.every(({ date }, at) => at === 0 || date > (history[at - 1]?.date ?? '')));
+  proxies.pop();
+  const gone = (await v2(`proxies/${name}`)).data;
+  assert.deepEqual(gone['spec'], { type: 'stcp', stcp: {} });
+  assert.equal((gone['status'] as Record<string, unknown>)['phase'], 'offline');
+  const pruned = await v2('system/prune?type=offline_proxies', { method: 'POST' });
+  assert.deepEqual(pruned.data, { type: 'offline_proxies', cleared: 1, total: 3 });
+});
+
+for (const path of [
+  'clients?page=0',
+  'clients?page=x',
+  'clients?pageSize=201',
+  'clients?page=9007199254740993&pageSize=200',
+  'clients?status=some',
+  'proxies?type=ftp',
+  'users?page=-1',
+]) {
+  test(`the second API refuses ${path}`, async () => {
+    const { v2 } = setupV2();
+    const { code, data } = await v2(path);
+    assert.equal(code, 400);
+    assert.equal(data, null);
+  });
+}
+
+test('the second API answers mistakes in its own form', async () => {
+  const { v2 } = setupV2();
+  assert.deepEqual(await v2('proxies/none'), { code: 404, msg: 'no proxy info found', data: null });
+  assert.deepEqual(await v2('clients/none'), { code: 404, msg: 'client none not found', data: null });
+  assert.equal((await v2('system/prune', { method: 'POST' })).code, 400);
+  assert.equal((await v2('system/prune?type=all', { method: 'POST' })).code, 400);
 });

@@ -18,7 +18,7 @@ export interface DashboardDeps {
   registry: Registry;
 }
 
-/** A proxy that came and went between two samples leaves no trace in the history. */
+/** Traffic is counted for the day it is sampled on; proxies and clients that end are told at once. */
 const SAMPLE_MS = 5000;
 
 /** Creates the dashboard of a router and registers the router's metrics. */
@@ -36,6 +36,8 @@ export function createDashboard(
   const sampling = clock.every(SAMPLE_MS, () => history.sample(state.view(), clock.wallNow()));
   return {
     apply: (config) => listener.apply(config),
+    proxyClosed: (proxy) => history.proxyClosed(proxy, clock.wallNow()),
+    clientGone: (session) => history.clientGone(session, clock.wallNow()),
     get problem() {
       return listener.problem;
     },

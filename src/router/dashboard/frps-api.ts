@@ -2,6 +2,7 @@
 import { protocolVersion } from '../../lib/build-info.ts';
 import type { PortRange } from '../../tunnel/frps/types.ts';
 import type { RouterConfig } from '../config.ts';
+import { NEVER_MS } from '../fields.ts';
 import { compareText } from '../services.ts';
 import type { ServerView } from '../status.ts';
 import { localDay } from './history.ts';
@@ -10,15 +11,40 @@ import type { ClientRecord, History, ProxyRecord } from './history.ts';
 /** The proxy types that the API lists. */
 export const PROXY_TYPES = ['tcp', 'udp', 'http', 'https', 'tcpmux', 'stcp', 'xtcp', 'sudp'] as const;
 
+/** What GET /api/serverinfo answers. */
+export interface ServerInfo {
+  version: string;
+  bindPort: number;
+  vhostHTTPPort: number;
+  vhostHTTPSPort: number;
+  tcpmuxHTTPConnectPort: number;
+  kcpBindPort: number;
+  quicBindPort: number;
+  subdomainHost: string;
+  maxPoolCount: number;
+  maxPortsPerClient: number;
+  heartbeatTimeout: number;
+  allowPortsStr?: string;
+  tlsForce?: boolean;
+  totalTrafficIn: number;
+  totalTrafficOut: number;
+  curConns: number;
+  clientCounts: number;
+  proxyTypeCount: Record<string, number>;
+}
+
 /** Answers GET /api/serverinfo. */
 export function serverInfo(
   config: RouterConfig | undefined,
   view: ServerView,
   history: History,
   now: Date,
-): object {
+): ServerInfo {
   const today = history.total.at(localDay(now));
-  const proxyTypeCount: Record<string, number> = {};
+  // A type that had a proxy once stays, with 0.
+  const proxyTypeCount: Record<string, number> = Object.fromEntries(
+    [...history.types].map((type) => [type, 0]),
+  );
   for (const { type } of view.proxies) proxyTypeCount[type] = (proxyTypeCount[type] ?? 0) + 1;
   const server = config?.server;
   const allowPortsStr = portsText(server?.allowPorts ?? []);
@@ -33,15 +59,20 @@ export function serverInfo(
     subdomainHost: '',
     maxPoolCount: server?.maxPoolCount ?? 0,
     maxPortsPerClient: server?.maxPortsPerClient ?? 0,
-    heartbeatTimeout: Math.round((server?.heartbeatTimeoutMs ?? -1) / 1000) || -1,
+    heartbeatTimeout: heartbeatSeconds(server?.heartbeatTimeoutMs ?? -1),
     ...(allowPortsStr === '' ? {} : { allowPortsStr }),
     ...(server?.tls.force === true ? { tlsForce: true } : {}),
-    totalTrafficIn: today.in[0],
-    totalTrafficOut: today.out[0],
+    totalTrafficIn: today.in[0] ?? 0,
+    totalTrafficOut: today.out[0] ?? 0,
     curConns: view.totals.openConnections,
     clientCounts: view.sessions.length,
     proxyTypeCount,
   };
+}
+
+/** frp says -1 for "off", which is also its word for "left to the mux". */
+function heartbeatSeconds(ms: number): number {
+  return ms <= 0 || ms >= NEVER_MS ? -1 : Math.round(ms / 1000);
 }
 
 function portsText(ranges: readonly PortRange[]): string {
@@ -76,12 +107,12 @@ function proxyConf({ info }: ProxyRecord): object {
       ...(info.useEncryption ? { useEncryption: true } : {}),
       ...(info.useCompression ? { useCompression: true } : {}),
       bandwidthLimit: info.bandwidthLimit,
-      ...(info.bandwidthLimitMode === '' ? {} : { bandwidthLimitMode: info.bandwidthLimitMode }),
+      bandwidthLimitMode: info.bandwidthLimitMode === '' ? 'client' : info.bandwidthLimitMode,
     },
     // The key of a group admits to it, so it is not shown.
-    loadBalancer: { group: info.group, groupKey: '' },
+    loadBalancer: { group: info.group },
     healthCheck: { type: '', intervalSeconds: 0 },
-    localIP: '',
+    localIP: '127.0.0.1', // frp's default; a client does not tell the real one
     plugin: null,
     ...(info.type === 'tcp' || info.type === 'udp' ? { remotePort: info.remotePort ?? 0 } : {}),
   };
@@ -101,15 +132,35 @@ export function proxyTraffic(record: ProxyRecord, now: Date): object {
   return { name: record.info.name, trafficIn: days.in, trafficOut: days.out };
 }
 
+/** A client as both APIs show it. */
+export interface ClientObject {
+  key: string;
+  user: string;
+  /** The run id where the client set no id. */
+  clientID: string;
+  /** Empty when offline. */
+  runID: string;
+  version: string;
+  wireProtocol: string;
+  hostname: string;
+  clientIP: string;
+  /** Unix seconds, as the others. */
+  firstConnectedAt: number;
+  lastConnectedAt: number;
+  disconnectedAt?: number;
+  online: boolean;
+}
+
 /** One client. */
-export function clientObject(record: ClientRecord): object {
+export function clientObject(record: ClientRecord): ClientObject {
   const { info } = record;
   return {
     key: record.key,
     user: info.user,
-    clientID: info.clientId,
+    clientID: info.clientId === '' ? info.runId : info.clientId,
     runID: record.isOnline ? info.runId : '',
     version: info.version,
+    wireProtocol: info.wireProtocol,
     hostname: info.hostname,
     clientIP: info.remoteAddr.replace(/:\d+$/u, '').replaceAll(/[[\]]/gu, ''),
     firstConnectedAt: unixSeconds(record.firstConnectedAt),
@@ -121,7 +172,7 @@ export function clientObject(record: ClientRecord): object {
   };
 }
 
-/** Filters of GET /api/clients; absent ones let everything through. */
+/** Filters of GET /api/clients; absent and empty ones let everything through, as does a status that is no status. */
 export interface ClientFilter {
   user: string | undefined;
   clientId: string | undefined;
@@ -130,21 +181,25 @@ export interface ClientFilter {
 }
 
 /** The clients that pass, sorted by user, id and key. */
-export function clientList(history: History, filter: ClientFilter): object[] {
-  const isWanted = ({ info, isOnline }: ClientRecord): boolean =>
-    (filter.user === undefined || info.user === filter.user) &&
-    (filter.clientId === undefined || info.clientId === filter.clientId) &&
-    (filter.runId === undefined || (isOnline && info.runId === filter.runId)) &&
-    (filter.status === undefined || filter.status === 'all' || (filter.status === 'online') === isOnline);
+export function clientList(history: History, filter: ClientFilter): ClientObject[] {
+  const isWanted = (wanted: string | undefined, value: string): boolean =>
+    wanted === undefined || wanted === '' || wanted === value;
+  const status = filter.status?.toLowerCase();
   return [...history.clients.values()]
-    .filter(isWanted)
-    .sort(
-      (a, b) =>
-        compareText(a.info.user, b.info.user) ||
-        compareText(a.info.clientId, b.info.clientId) ||
-        compareText(a.key, b.key),
+    .map((record) => clientObject(record))
+    .filter(
+      (client) =>
+        isWanted(filter.user, client.user) &&
+        isWanted(filter.clientId, client.clientID) &&
+        isWanted(filter.runId, client.runID) &&
+        (status === 'online' ? client.online : status === 'offline' ? !client.online : true),
     )
-    .map(clientObject);
+    .sort(clientSort);
+}
+
+/** frp's order of clients. */
+export function clientSort(a: ClientObject, b: ClientObject): number {
+  return compareText(a.user, b.user) || compareText(a.clientID, b.clientID) || compareText(a.key, b.key);
 }
 
 function unixSeconds(date: Date): number {

@@ -50,7 +50,7 @@ test('only closed proxies are dropped on demand', () => {
   const history = new History();
   history.sample(view([sampleProxy('a'), sampleProxy('b')]), MONDAY);
   history.sample(view([sampleProxy('b')]), MONDAY);
-  assert.equal(history.dropOffline(), 1);
+  assert.deepEqual(history.dropOffline(), { cleared: 1, total: 2 });
   assert.deepEqual([...history.proxies.keys()], ['b']);
 });
 
@@ -75,4 +75,43 @@ test('the number of remembered proxies is bounded; closed ones give way', () => 
   history.sample(view(crowd('new')), MONDAY);
   assert.equal(history.proxies.size, 10_000);
   assert.ok(history.proxies.get('new-5999')?.isOnline);
+});
+
+test('a proxy that comes and goes between two samples is remembered with its traffic', () => {
+  const history = new History();
+  history.sample(view([]), MONDAY);
+  history.proxyClosed(sampleProxy('a', { bytesIn: 7, connections: 1, totalConnections: 1 }), MONDAY);
+  history.sample(view([]), MONDAY);
+  const record = history.proxies.get('a');
+  assert.equal(record?.isOnline, false);
+  assert.equal(record?.closedAt, MONDAY);
+  assert.equal(record?.info.connections, 0);
+  assert.equal(record?.days.at(localDay(MONDAY)).in[0], 7);
+});
+
+test('a proxy that restarts between two samples counts both of its lives', () => {
+  const history = new History();
+  history.sample(view([sampleProxy('a', { bytesIn: 5 })]), MONDAY);
+  history.proxyClosed(sampleProxy('a', { bytesIn: 9 }), MONDAY);
+  history.sample(view([sampleProxy('a', { bytesIn: 2, startedAt: TUESDAY })]), TUESDAY);
+  const record = history.proxies.get('a');
+  assert.equal(record?.totalIn, 11);
+  assert.equal(record?.isOnline, true);
+});
+
+test('a client that comes and goes between two samples stays when it has an id', () => {
+  const history = new History();
+  history.clientGone(sampleSession({ clientId: 'laptop' }), MONDAY);
+  history.clientGone(sampleSession({ runId: 'r2' }), MONDAY);
+  assert.deepEqual([...history.clients.keys()], ['laptop']);
+  assert.equal(history.clients.get('laptop')?.isOnline, false);
+});
+
+test('the late end of an old login does not take a new one offline', () => {
+  const history = new History();
+  const old = sampleSession({ clientId: 'laptop', runId: 'r1', connectedAt: MONDAY });
+  const young = sampleSession({ clientId: 'laptop', runId: 'r2', connectedAt: TUESDAY });
+  history.sample(view([], [young]), TUESDAY);
+  history.clientGone(old, TUESDAY);
+  assert.equal(history.clients.get('laptop')?.isOnline, true);
 });

@@ -24,6 +24,8 @@ export interface ProxyRecord {
   /** Bytes over all its lives since the router started. */
   totalIn: number;
   totalOut: number;
+  /** Whether it ever had a connection. */
+  hasCarried: boolean;
   readonly days: DaySeries;
 }
 
@@ -78,6 +80,8 @@ export function clientKey(info: SessionInfo): string {
 export class History {
   readonly proxies = new Map<string, ProxyRecord>();
   readonly clients = new Map<string, ClientRecord>();
+  /** Types that a proxy had since the router started. */
+  readonly types = new Set<string>();
   /** Traffic of all proxies together. */
   readonly total = new DaySeries();
   #totalIn = 0;
@@ -94,55 +98,56 @@ export class History {
     this.#sampleClients(view.sessions, now);
   }
 
-  /** Forgets closed proxies and says how many there were. */
-  dropOffline(): number {
-    let dropped = 0;
-    for (const [name, record] of this.proxies) {
-      if (record.isOnline) continue;
-      this.proxies.delete(name);
-      dropped++;
-    }
-    return dropped;
+  /** Takes in the last counts of a proxy that closed: it may have come and gone between two samples. */
+  proxyClosed(info: ProxyInfo, now: Date): void {
+    const record = this.#takeProxy(info, localDay(now));
+    if (record !== undefined) closeRecord(record, now);
+  }
+
+  /** Takes in a client that is gone, which no sample may have seen. */
+  clientGone(info: SessionInfo, now: Date): void {
+    const record = this.#takeClient(info);
+    // A newer login of the same client may have taken the record over before this end was noticed.
+    if (record?.info.runId === info.runId) this.#disconnect(record, now);
+  }
+
+  /** Forgets closed proxies; says how many they were, and of how many. */
+  dropOffline(): { cleared: number; total: number } {
+    const total = this.proxies.size;
+    for (const [name, record] of this.proxies) if (!record.isOnline) this.proxies.delete(name);
+    return { cleared: total - this.proxies.size, total };
   }
 
   #sampleProxies(proxies: readonly ProxyInfo[], day: number, now: Date): void {
     const seen = new Set<string>();
     for (const info of proxies) {
       seen.add(info.name);
-      let record = this.proxies.get(info.name);
-      if (record === undefined) {
-        if (!this.#makeRoom(this.proxies)) continue;
-        const days = new DaySeries();
-        record = {
-          info,
-          isOnline: true,
-          startedAt: info.startedAt,
-          closedAt: undefined,
-          totalIn: 0,
-          totalOut: 0,
-          days,
-        };
-        this.proxies.set(info.name, record);
-        this.#count(record, day, info.bytesIn, info.bytesOut);
-        continue;
-      }
-      const isSameLife =
-        record.info.runId === info.runId && record.startedAt.getTime() === info.startedAt.getTime();
-      const before = isSameLife ? record.info : { bytesIn: 0, bytesOut: 0 };
-      this.#count(record, day, info.bytesIn - before.bytesIn, info.bytesOut - before.bytesOut);
-      record.info = info;
-      record.isOnline = true;
-      record.startedAt = info.startedAt;
+      this.#takeProxy(info, day);
     }
     for (const [name, record] of this.proxies) {
       if (seen.has(name)) continue;
-      if (record.isOnline) {
-        record.isOnline = false;
-        record.closedAt = now;
-        record.info = { ...record.info, connections: 0 };
-      } else if (now.getTime() - (record.closedAt?.getTime() ?? 0) > HISTORY_DAYS * DAY_MS)
+      if (record.isOnline) closeRecord(record, now);
+      else if (now.getTime() - (record.closedAt?.getTime() ?? 0) > HISTORY_DAYS * DAY_MS)
         this.proxies.delete(name);
     }
+  }
+
+  /** The record of a live proxy, brought up to date; undefined when there is no room for it. */
+  #takeProxy(info: ProxyInfo, day: number): ProxyRecord | undefined {
+    this.types.add(info.type);
+    const known = this.proxies.get(info.name);
+    if (known === undefined && !this.#makeRoom(this.proxies)) return undefined;
+    const record = known ?? newRecord(info);
+    const isSameLife =
+      known?.info.runId === info.runId && known.startedAt.getTime() === info.startedAt.getTime();
+    const before = isSameLife ? known.info : { bytesIn: 0, bytesOut: 0 };
+    this.#count(record, day, info.bytesIn - before.bytesIn, info.bytesOut - before.bytesOut);
+    record.info = info;
+    record.isOnline = true;
+    record.startedAt = info.startedAt;
+    record.hasCarried ||= info.totalConnections > 0;
+    this.proxies.set(info.name, record);
+    return record;
   }
 
   #count(record: ProxyRecord, day: number, bytesIn: number, bytesOut: number): void {
@@ -156,26 +161,34 @@ export class History {
   #sampleClients(sessions: readonly SessionInfo[], now: Date): void {
     const seen = new Set<string>();
     for (const info of sessions) {
-      const key = clientKey(info);
-      seen.add(key);
-      const record = this.clients.get(key);
-      if (record === undefined) {
-        if (!this.#makeRoom(this.clients)) continue;
-        this.clients.set(key, {
-          key,
-          info,
-          isOnline: true,
-          firstConnectedAt: info.connectedAt,
-          disconnectedAt: undefined,
-        });
-      } else Object.assign(record, { info, isOnline: true });
+      seen.add(clientKey(info));
+      this.#takeClient(info);
     }
-    for (const [key, record] of this.clients) {
-      if (seen.has(key)) continue;
-      // A client without an id cannot be recognised when it comes back.
-      if (record.info.clientId === '') this.clients.delete(key);
-      else if (record.isOnline) Object.assign(record, { isOnline: false, disconnectedAt: now });
-    }
+    for (const [key, record] of this.clients) if (!seen.has(key)) this.#disconnect(record, now);
+  }
+
+  /** The record of a client that is or was online; an older login does not replace a newer one. */
+  #takeClient(info: SessionInfo): ClientRecord | undefined {
+    const key = clientKey(info);
+    const known = this.clients.get(key);
+    if (known === undefined && !this.#makeRoom(this.clients)) return undefined;
+    if (known?.isOnline === true && known.info.connectedAt > info.connectedAt) return known;
+    const record: ClientRecord = known ?? {
+      key,
+      info,
+      isOnline: true,
+      firstConnectedAt: info.connectedAt,
+      disconnectedAt: undefined,
+    };
+    Object.assign(record, { info, isOnline: true });
+    this.clients.set(key, record);
+    return record;
+  }
+
+  #disconnect(record: ClientRecord, now: Date): void {
+    // A client without an id cannot be recognised when it comes back.
+    if (record.info.clientId === '') this.clients.delete(record.key);
+    else if (record.isOnline) Object.assign(record, { isOnline: false, disconnectedAt: now });
   }
 
   #makeRoom(records: Map<string, { isOnline: boolean }>): boolean {
@@ -187,4 +200,23 @@ export class History {
     }
     return false;
   }
+}
+
+function newRecord(info: ProxyInfo): ProxyRecord {
+  return {
+    info,
+    isOnline: true,
+    startedAt: info.startedAt,
+    closedAt: undefined,
+    totalIn: 0,
+    totalOut: 0,
+    hasCarried: false,
+    days: new DaySeries(),
+  };
+}
+
+function closeRecord(record: ProxyRecord, now: Date): void {
+  record.isOnline = false;
+  record.closedAt = now;
+  record.info = { ...record.info, connections: 0 };
 }

@@ -1,4 +1,5 @@
 /** Keeps the dashboard listening where the configuration says; a failure concerns nothing else and is retried. */
+import { isDeepStrictEqual } from 'node:util';
 import { formatHostPort } from '../../lib/address.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import type { Clock, Timer } from '../../lib/clock.ts';
@@ -8,6 +9,9 @@ import type { Logger } from '../../lib/log.ts';
 import type { DashboardConfig } from '../config.ts';
 import type { DashboardControl } from '../router.ts';
 import { exposureProblem } from './access.ts';
+
+/** The part of the dashboard that listens. */
+export type ListenerControl = Pick<DashboardControl, 'apply' | 'problem' | 'stop'>;
 
 /** What the listener needs. */
 export interface ListenerDeps {
@@ -25,15 +29,15 @@ const RETRY = { initialMs: 500, maxMs: 10_000 };
 const CLOSE_MS = 500;
 
 /** Creates the listener; nothing listens until apply(). */
-export function createDashboardListener(deps: ListenerDeps): DashboardControl {
+export function createDashboardListener(deps: ListenerDeps): ListenerControl {
   return new DashboardListener(deps);
 }
 
-class DashboardListener implements DashboardControl {
+class DashboardListener implements ListenerControl {
   readonly #deps: ListenerDeps;
   readonly #backoff: Backoff;
   #wanted: DashboardConfig | undefined;
-  #bound: { where: string; port: number; http: HttpServer } | undefined;
+  #bound: { where: string; tls: DashboardConfig['tls']; port: number; http: HttpServer } | undefined;
   #bindProblem: string | undefined;
   #retry: Timer | undefined;
   #working: Promise<void> | undefined;
@@ -81,7 +85,7 @@ class DashboardListener implements DashboardControl {
 
   async #converge(wanted: DashboardConfig | undefined): Promise<void> {
     const where = wanted === undefined ? undefined : formatHostPort(wanted.addr, wanted.port);
-    if (where === this.#bound?.where) {
+    if (where === this.#bound?.where && isDeepStrictEqual(wanted?.tls, this.#bound?.tls)) {
       this.#setProblem(undefined);
       return;
     }
@@ -92,9 +96,14 @@ class DashboardListener implements DashboardControl {
       return;
     }
     try {
-      const http = await this.#deps.listen({ fetch: this.#deps.fetch, host: wanted.addr, port: wanted.port });
+      const http = await this.#deps.listen({
+        fetch: this.#deps.fetch,
+        host: wanted.addr,
+        port: wanted.port,
+        ...(wanted.tls === undefined ? {} : { tls: wanted.tls }),
+      });
       await this.#close();
-      this.#bound = { where, port: wanted.port, http };
+      this.#bound = { where, tls: wanted.tls, port: wanted.port, http };
       this.#backoff.reset();
       this.#deps.log.info('dashboard listens', { addr: where });
       this.#setProblem(undefined);

@@ -66,6 +66,7 @@ function serverConfig(
     maxPortsPerClient: settings.maxPortsPerClient ?? 0,
     userConnTimeoutMs: 1000 * orDefault(settings.userConnTimeout, DEFAULT_USER_CONN_SECONDS),
     udpPacketSize: orDefault(settings.udpPacketSize, DEFAULT_UDP_BYTES),
+    detailedErrorsToClient: settings.detailedErrorsToClient ?? true,
     token: tokenOf(path, settings, overrides, secrets),
     additionalScopes: auth?.additionalScopes ?? [],
     keepaliveMs: 1000 * orDefault(transport?.tcpMuxKeepaliveInterval, DEFAULT_KEEPALIVE_SECONDS),

@@ -99,7 +99,7 @@ export const FRPS_FILE = table({
     disablePrintColor: flag,
   }),
   transport,
-  detailedErrorsToClient: unsupported('clients are always told why they are refused', true),
+  detailedErrorsToClient: flag,
   maxPortsPerClient: PORT,
   userConnTimeout: SECONDS,
   udpPacketSize: whole(0, 65_507),
