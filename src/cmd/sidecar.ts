@@ -19,6 +19,7 @@ import { createFrpClient } from '../tunnel/frpc/client.ts';
 import { accessLoader, connectionOptions } from './connection.ts';
 import { addOptions, createCommand, readOptions, readTextFile } from './options.ts';
 import { createContext, processOptions, runComponent } from './process.ts';
+import { tuneForRelaying } from './relay-runtime.ts';
 
 const fileOptions = {
   config: stringOption({
@@ -117,6 +118,7 @@ export async function run(argv: readonly string[], programName: string): Promise
     if (isTaken) sidecar.announceEnd();
     return isTaken;
   };
+  tuneForRelaying();
   await runComponent(
     {
       ...sidecar,
