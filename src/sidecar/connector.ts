@@ -7,6 +7,8 @@ import type { ByteStream } from '../tunnel/byte-stream.ts';
 import { TUNNEL_ERRORS } from '../tunnel/errors.ts';
 import type { FrpClient, VisitorRequest } from '../tunnel/frpc/types.ts';
 import type { Balancer, Choice, LbPolicy } from './balancer.ts';
+import { sealTo } from './sealing.ts';
+import type { ServiceSeal } from './sealing.ts';
 
 /** A Router that may carry the connection, and what to ask it for. */
 export interface RouterChoice extends Choice {
@@ -23,7 +25,9 @@ export interface ConnectRequest {
   balancer: Balancer;
   policy: LbPolicy | 'inOrder';
   sourceIp: string;
-  visitor: Omit<VisitorRequest, 'proxyName'>;
+  visitor: Omit<VisitorRequest, 'proxyName' | 'seal'>;
+  /** How to seal it; absent never does. */
+  seal?: ServiceSeal;
   /** How long to wait for a Router that can carry it, milliseconds. */
   parkTimeoutMs: number;
 }
@@ -97,7 +101,7 @@ export function createConnector(deps: ConnectorDeps): Connector {
         });
     try {
       const stream = await choice.client.openVisitor(
-        { ...request.visitor, proxyName: choice.proxyName },
+        { ...request.visitor, ...sealTo(request.seal, choice.proxyName), proxyName: choice.proxyName },
         abort.signal,
       );
       suspects.delete(choice.name);

@@ -19,7 +19,8 @@ export interface Node {
   startApiserver(): Promise<TestProcess>;
   /** Creates a Router object; `name` differs from the node's for a second Router. */
   createRouter(name: string): Promise<void>;
-  startRouter(name: string): TestProcess;
+  /** Starts a Router that tells sidecars to dial `address`, 127.0.0.1 unless given. */
+  startRouter(name: string, address?: string): TestProcess;
   /** Starts a sidecar whose admin surface is up; its DNS is on a free port. */
   startSidecar(pod: string, env: Record<string, string>, command?: readonly string[]): Promise<Sidecar>;
 }
@@ -74,7 +75,7 @@ export async function startNode(t: Cleanup & { passed?: boolean }, name = 'node-
         spec: { frps: { bindAddr: '127.0.0.1', bindPort } },
       });
     },
-    startRouter: (router) =>
+    startRouter: (router, address = '127.0.0.1') =>
       startEdge(t, [
         'router',
         '--data-dir',
@@ -84,7 +85,7 @@ export async function startNode(t: Cleanup & { passed?: boolean }, name = 'node-
         '--node',
         router,
         '--advertise-address',
-        '127.0.0.1',
+        address,
       ]),
     async startSidecar(pod, env, command = []) {
       const cacheDir = env['SIDECAR_CACHE_DIR'] ?? tempDir(t);
