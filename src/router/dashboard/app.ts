@@ -21,7 +21,7 @@ export interface DashboardDeps {
 
 /** The page is one file with its own script and style, and fetches only from here. */
 const PAGE_POLICY =
-  "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'";
+  "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /** Creates the application. */
 export function createDashboardApp(deps: DashboardDeps): Hono {
