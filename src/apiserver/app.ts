@@ -3,6 +3,7 @@ import { Hono } from 'hono';
 import { methodNotAllowed, statusError, unknownResource } from '../api/status.ts';
 import { commit } from '../lib/build-info.ts';
 import { errorMessage } from '../lib/errors.ts';
+import { auditEntry, isAudited } from './audit-entry.ts';
 import type { ApiContext, ApiDeps, ApiEnv, Call } from './handlers/context.ts';
 import { startCall } from './handlers/context.ts';
 import { getCrd, listCrds, refuseCrdWrite } from './handlers/crds.ts';
@@ -16,12 +17,9 @@ import { errorResponse, toStatusError } from './handlers/respond.ts';
 import { reviewAccess, reviewRules, reviewSelf } from './handlers/reviews.ts';
 import { watchObjects } from './handlers/watch.ts';
 import { createObject, updateObject } from './handlers/write.ts';
-import { isObjectName } from './registry/metadata.ts';
+import { addNodeRoutes, addOpenNodeRoutes } from './node/routes.ts';
 import type { Resource } from './registry/resources.ts';
 import type { Subresource } from './registry/strategy.ts';
-
-/** Verbs that change something, by method. */
-const WRITE_METHODS = new Set(['POST', 'PUT', 'PATCH', 'DELETE']);
 
 /** Creates the application. */
 export function createApp(deps: ApiDeps): Hono<ApiEnv> {
@@ -37,21 +35,44 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
   addHealth(app, deps);
   app.get('/version', () => getVersion(commit));
 
-  app.use(async (c, next) => {
+  app.use(async (_, next) => {
     const problem = deps.notServing();
     if (problem !== undefined) throw statusError('ServiceUnavailable', problem, { retryAfterSeconds: 1 });
+    await next();
+  });
+  app.use('/edge/v1/join', (c, next) => limited(c, deps, next));
+  if (deps.nodeApi !== undefined) addOpenNodeRoutes(app, deps.nodeApi);
+  app.use(async (c, next) => {
     const identity = deps.authenticate({
       transport: c.env.transport,
       authorization: c.req.header('authorization'),
       incoming: c.env.incoming,
     });
     c.set('identity', identity);
-    await next();
+    await limited(c, deps, next);
   });
+  if (deps.nodeApi !== undefined) addNodeRoutes(app, deps, deps.nodeApi);
   addDiscovery(app, deps);
   addReviews(app, deps);
   addResources(app, deps);
   return app;
+}
+
+/** Counts a request against its client's limits until it is answered, a watch until it ends. */
+async function limited(c: ApiContext, deps: ApiDeps, next: () => Promise<void>): Promise<void> {
+  const { incoming, outgoing } = c.env;
+  const mayWatch = c.req.method === 'GET' && (c.req.query('watch') ?? 'false') !== 'false';
+  const { identity } = c.var as Partial<typeof c.var>; // a joining node has none yet
+  const client = `${identity?.username ?? ''} ${incoming?.socket.remoteAddress ?? ''}`;
+  const release = deps.limits.admit(client, mayWatch);
+  let isWatch = false;
+  try {
+    await next();
+    isWatch = c.get('verb') === 'watch' && outgoing !== undefined && c.error === undefined;
+  } finally {
+    if (isWatch && outgoing?.closed === false) outgoing.once('close', release);
+    else release();
+  }
 }
 
 function addHealth(app: Hono<ApiEnv>, deps: ApiDeps): void {
@@ -136,6 +157,7 @@ function addResources(app: Hono<ApiEnv>, deps: ApiDeps): void {
 
 function failure(err: unknown, c: ApiContext, deps: ApiDeps): Response {
   const error = toStatusError(err);
+  c.set('reason', error.reason);
   if (error.httpCode === 500) {
     deps.log.error('request failed', {
       method: c.req.method,
@@ -146,29 +168,15 @@ function failure(err: unknown, c: ApiContext, deps: ApiDeps): Response {
   return errorResponse(error);
 }
 
-/** Counts a finished request, and records it when it was a write. */
+/** Counts a finished request, and records it when it was a write or was denied. */
 function observe(c: ApiContext, deps: ApiDeps, startedAt: number): void {
   const { metrics, audit, clock } = deps;
   const verb = c.get('verb') ?? 'other';
   const resource = c.get('resource') ?? 'other';
   const code = c.res.status;
+  const ms = clock.now() - startedAt;
   metrics.requests.inc({ verb, resource, code: String(code) });
-  if (verb !== 'watch') metrics.duration.observe({ verb, resource }, (clock.now() - startedAt) / 1000);
-  if (audit === undefined || !WRITE_METHODS.has(c.req.method) || c.get('resource') === undefined) return;
-  const identity = c.get('identity');
-  const name = c.get('name');
-  const address = c.env.incoming?.socket.remoteAddress;
-  const userAgent = c.req.header('user-agent');
-  audit.write({
-    time: clock.wallNow().toISOString(),
-    user: identity.username,
-    groups: identity.groups,
-    verb,
-    resource,
-    ...(name !== undefined && isObjectName(name) ? { name } : {}),
-    ...(c.get('dryRun') ? { dryRun: true } : {}),
-    code,
-    ...(address === undefined ? {} : { sourceIP: address }),
-    ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 256) }),
-  });
+  if (verb !== 'watch') metrics.duration.observe({ verb, resource }, ms / 1000);
+  if (audit !== undefined && isAudited(c, code))
+    audit.write(auditEntry(c, { verb, resource, code, ms }, clock));
 }

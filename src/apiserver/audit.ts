@@ -1,20 +1,25 @@
-/** The audit log: one JSON line a write, appended in order; it never holds up or fails a request. */
+/** The audit log: one JSON line a write or denied request, appended in order; it never holds up or fails a request. */
 import { createWriteStream } from 'node:fs';
 import type { WriteStream } from 'node:fs';
 import { errorMessage } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 
-/** What is recorded of a write. Bodies and credentials are not. */
+/** What is recorded of a request. Bodies and credentials are not. */
 export interface AuditEntry {
   time: string;
   user: string;
   groups: readonly string[];
   verb: string;
   resource: string;
+  /** Of requests that name no resource. */
+  method?: string;
+  path?: string;
   name?: string;
   dryRun?: boolean;
   code: number;
   reason?: string;
+  /** Time to the answer, milliseconds. */
+  ms: number;
   sourceIP?: string;
   userAgent?: string;
 }

@@ -4,6 +4,8 @@ import { chmod, mkdir, readFile, unlink } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
+import { createSecureContext } from 'node:tls';
+import { isDeepStrictEqual } from 'node:util';
 import { formatHostPort } from '../lib/address.ts';
 import type { HostPort } from '../lib/address.ts';
 import { systemClock } from '../lib/clock.ts';
@@ -20,10 +22,14 @@ import { createAuthenticator } from './auth/authenticator.ts';
 import type { Transport } from './auth/authenticator.ts';
 import { parseTokenFile } from './auth/tokens.ts';
 import { createNodeErrorResponder } from './node-errors.ts';
+import { DEFAULT_LIMITS, RequestLimits } from './limits.ts';
+import { IssuedCertificates } from './node/issued.ts';
+import { JoinTokens } from './node/join-tokens.ts';
 import { WatchRegistry } from './handlers/watch-stream.ts';
 import { createApiMetrics } from './metrics.ts';
 import { ensureKubeconfigs } from './pki/kubeconfig.ts';
 import { ServingCertificates } from './pki/serving.ts';
+import type { ServingMaterial } from './pki/serving.ts';
 import { resources } from './registry/resources.ts';
 import { DEFAULT_HISTORY } from './store/compactor.ts';
 import { openStore } from './store/durable-store.ts';
@@ -56,7 +62,13 @@ export interface ApiServerDeps {
 
 /** Open watches; each holds one connection. */
 const MAX_WATCHES = 10_000;
-const RENEWAL_MS = 24 * 60 * 60_000;
+/** Connections beyond these watches, for requests. */
+const MAX_CONNECTIONS = MAX_WATCHES + 2000;
+/** How often certificates are looked at: changed files are read again, those that expire soon are replaced. */
+const RENEWAL_MS = 10_000;
+/** How often the kubeconfigs are looked at; their certificates are replaced months before they expire. */
+const KUBECONFIG_CHECK_MS = 60 * 60_000;
+const TLS_SETTINGS = { minVersion: 'TLSv1.2', handshakeTimeout: 10_000 } as const;
 
 /** An API server. */
 export interface ApiServer extends Component {
@@ -85,6 +97,9 @@ class Server implements ApiServer {
   #servers: HttpServer[] = [];
   #renewal: Timer | undefined;
   #authenticate: ReturnType<typeof createAuthenticator> | undefined;
+  #tls: ServingMaterial | undefined;
+  #kubeconfigsAt = 0;
+  #renewalProblem: string | undefined;
   #problem: string | undefined = 'starting';
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
@@ -144,12 +159,25 @@ class Server implements ApiServer {
         return this.#authenticate(credentials);
       },
       audit: this.#audit,
+      limits: new RequestLimits(DEFAULT_LIMITS),
+      nodeApi: {
+        store: this.#store,
+        tokens: new JoinTokens(join(dataDir, 'join-tokens.json'), this.#clock),
+        issued: new IssuedCertificates(
+          join(dataDir, 'pki', 'issued.json'),
+          this.#clock,
+          () => this.#certificates?.authority,
+        ),
+        authority: () => this.#certificates?.authority,
+        trust: () => this.#certificates?.trust,
+      },
       notServing: () => this.#problem,
     });
     const fetch = (transport: Transport) => (request: Request, env: unknown) =>
       app.fetch(request, { ...(env as object), transport });
     this.#problem = 'opening listeners';
     const tls = await this.#certificates?.load();
+    this.#tls = tls;
     for (const { host, port } of this.#config.listen) {
       await this.#listen(
         tls === undefined
@@ -158,7 +186,7 @@ class Server implements ApiServer {
               fetch: fetch('https'),
               host,
               port,
-              tls: { ...tls, requestCert: true, rejectUnauthorized: false },
+              tls: { ...TLS_SETTINGS, ...tls, requestCert: true, rejectUnauthorized: false },
             },
       );
       const bound = this.#servers.at(-1)?.port ?? port;
@@ -174,17 +202,21 @@ class Server implements ApiServer {
       this.#log.info('listening', { socket });
     }
     await this.#writeKubeconfigs();
+    this.#kubeconfigsAt = this.#clock.now();
     this.#renewal = this.#clock.every(RENEWAL_MS, () => {
-      this.#renew().catch((err: unknown) =>
-        this.#log.error('renew certificates', { error: errorMessage(err) }),
-      );
+      this.#renew().catch((err: unknown) => {
+        const error = errorMessage(err);
+        if (error !== this.#renewalProblem)
+          this.#log.error('certificates cannot be loaded, the old ones stay', { error });
+        this.#renewalProblem = error;
+      });
     });
     this.#problem = undefined;
   }
 
   async #listen(options: HttpListenOptions): Promise<void> {
-    // a watch is one request that lasts for up to an hour
-    const server = await listenHttp({ ...options, http: { requestTimeout: 0 } });
+    const server = await listenHttp(options);
+    server.server.maxConnections = MAX_CONNECTIONS;
     server.server.on('clientError', createNodeErrorResponder());
     this.#servers.push(server);
   }
@@ -224,21 +256,32 @@ class Server implements ApiServer {
     );
   }
 
+  /** Loads certificates anew when one of their files has changed, or one of ours must be replaced. */
   async #renew(): Promise<void> {
+    const loaded = this.#tls;
     const tls = await this.#certificates?.load();
-    if (tls === undefined) return;
+    this.#renewalProblem = undefined;
+    const now = this.#clock.now();
+    if (now - this.#kubeconfigsAt >= KUBECONFIG_CHECK_MS) {
+      this.#kubeconfigsAt = now;
+      await this.#writeKubeconfigs();
+    }
+    if (tls === undefined || isDeepStrictEqual(tls, loaded)) return;
+    createSecureContext(tls); // throws for a certificate and a key that do not fit, before anything is replaced
+    this.#tls = tls;
     for (const { server } of this.#servers) {
       if ('setSecureContext' in server && typeof server.setSecureContext === 'function') {
-        server.setSecureContext({ ...tls });
+        server.setSecureContext({ ...TLS_SETTINGS, ...tls });
       }
     }
     await this.#writeKubeconfigs();
+    if (loaded !== undefined) this.#log.info('certificates loaded');
   }
 
   async reload(): Promise<void> {
+    this.#audit?.reopen(); // first: a mistake in another file must not keep log rotation from working
     await this.#loadTokens();
     await this.#renew();
-    this.#audit?.reopen();
   }
 
   stop(): Promise<void> {

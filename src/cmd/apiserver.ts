@@ -1,9 +1,12 @@
 /** `edge apiserver`: flags, variables and defaults to one checked configuration, then the component's life. */
 import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { checkStoreFiles } from '../apiserver/store/check.ts';
 import { createApiServer } from '../apiserver/server.ts';
 import { formatHostPort, isLoopbackHost, parseHostPort } from '../lib/address.ts';
 import { UsageError } from '../lib/errors.ts';
 import { integerOption, listOption, stringOption, switchOption } from '../lib/options.ts';
+import { EXIT_FAILURE, ExitStatus } from './exit.ts';
 import { addOptions, createCommand } from './options.ts';
 import { createContext, processOptions, readSettings, runComponent } from './process.ts';
 
@@ -64,6 +67,9 @@ const apiserverOptions = {
     max: 1024 * 1024 * 1024,
     env: 'EDGE_JOURNAL_BYTES',
   }),
+  checkDb: switchOption({
+    description: 'check the files of the store, print a report and end; never writes',
+  }),
   ...processOptions,
 };
 
@@ -75,10 +81,22 @@ Examples:
   edge apiserver
   edge apiserver --listen 127.0.0.1:7443 --listen 192.0.2.10:7443 --node node-1
   edge apiserver --data-dir /tmp/edge --insecure-http --listen 127.0.0.1:8080
+  edge apiserver --check-db
   kubectl --kubeconfig /var/lib/edge/admin.kubeconfig get routers
 
 Signals: SIGTERM and SIGINT drain and stop; SIGHUP re-reads tokens and certificates and
 opens the audit log again.`;
+
+/** `--check-db`: the report on stdout; exit status 1 when a server would not start from these files. */
+async function checkDatabase(dir: string): Promise<void> {
+  const { lines, problems } = await checkStoreFiles(dir);
+  for (const line of lines) process.stdout.write(`${line}\n`);
+  for (const problem of problems) process.stdout.write(`problem: ${problem}\n`);
+  process.stdout.write(
+    problems.length === 0 ? 'the store is sound\n' : `${problems.length} problems; nothing was changed\n`,
+  );
+  if (problems.length > 0) throw new ExitStatus(EXIT_FAILURE);
+}
 
 /** Runs the subcommand; resolves once the process is told its exit status. */
 export async function run(argv: readonly string[], programName: string): Promise<void> {
@@ -106,6 +124,10 @@ export async function run(argv: readonly string[], programName: string): Promise
     if (tlsCert !== undefined) throw new UsageError('--insecure-http and --tls-cert exclude each other');
   }
   const context = createContext('apiserver', settings);
+  if (settings.checkDb) {
+    await checkDatabase(join(context.dataDir, 'store'));
+    return;
+  }
   const server = createApiServer(
     {
       dataDir: context.dataDir,

@@ -45,7 +45,10 @@ export async function listenHttp(options: HttpListenOptions): Promise<HttpServer
   const listener = getRequestListener(options.fetch, { overrideGlobalObjects: false });
   const http: ServerOptions = {
     keepAliveTimeout: KEEP_ALIVE_MS,
-    headersTimeout: 30_000,
+    headersTimeout: 15_000,
+    // of receiving a request; how long the answer takes, a watch for instance, does not count
+    requestTimeout: 60_000,
+    connectionsCheckingInterval: 5000,
     maxHeaderSize: 32 * 1024,
     ...options.http,
   };

@@ -15,6 +15,7 @@ import { createAuthenticator } from '../../src/apiserver/auth/authenticator.ts';
 import type { Transport } from '../../src/apiserver/auth/authenticator.ts';
 import type { TokenLookup } from '../../src/apiserver/auth/tokens.ts';
 import { WatchRegistry } from '../../src/apiserver/handlers/watch-stream.ts';
+import { DEFAULT_LIMITS, RequestLimits } from '../../src/apiserver/limits.ts';
 import { createApiMetrics } from '../../src/apiserver/metrics.ts';
 import { resources } from '../../src/apiserver/registry/resources.ts';
 import { DEFAULT_HISTORY } from '../../src/apiserver/store/compactor.ts';
@@ -84,6 +85,7 @@ export async function createHarness(
     watches,
     authenticate: createAuthenticator(options.tokens),
     audit: undefined,
+    limits: new RequestLimits(DEFAULT_LIMITS),
     notServing: () => undefined,
   });
   const servers: HttpServer[] = [];

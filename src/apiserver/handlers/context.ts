@@ -9,7 +9,9 @@ import { authorize, isMirror } from '../auth/roles.ts';
 import type { Identity } from '../auth/roles.ts';
 import type { Credentials, Transport } from '../auth/authenticator.ts';
 import type { AuditLog } from '../audit.ts';
+import type { RequestLimits } from '../limits.ts';
 import type { ApiMetrics } from '../metrics.ts';
+import type { NodeDeps } from '../node/routes.ts';
 import type { Resource } from '../registry/resources.ts';
 import type { ObjectStore } from '../store/store.ts';
 import type { WatchRegistry } from './watch-stream.ts';
@@ -24,7 +26,15 @@ export interface ApiBindings {
 /** Hono's types for this server. */
 export interface ApiEnv {
   Bindings: ApiBindings;
-  Variables: { identity: Identity; verb: string; resource: string; name: string; dryRun: boolean };
+  Variables: {
+    identity: Identity;
+    verb: string;
+    resource: string;
+    name: string;
+    dryRun: boolean;
+    /** The reason of the failure that was answered. */
+    reason: string | undefined;
+  };
 }
 
 /** The context of one request. */
@@ -43,6 +53,9 @@ export interface ApiDeps {
   watches: WatchRegistry;
   authenticate: (credentials: Credentials) => Identity;
   audit: AuditLog | undefined;
+  limits: RequestLimits;
+  /** The node's own API; absent where only the Kubernetes paths are served. */
+  nodeApi?: NodeDeps;
   /** Why new requests are refused with 503; undefined while serving. */
   notServing: () => string | undefined;
 }

@@ -89,11 +89,32 @@ export interface LeafRequest {
 /** Makes a key and has the authority sign its certificate. */
 export async function issue(authority: KeyPair, request: LeafRequest): Promise<KeyPair> {
   cryptoProvider.set(webcrypto);
+  const keys = await generateKeys();
+  return pair(await sign(authority, keys.publicKey, request), await keyPem(keys));
+}
+
+/** Has the authority sign a certificate for somebody's public key (PEM); throws when it is no P-256 key. */
+export async function issueFor(
+  authority: KeyPair,
+  publicKeyPem: string,
+  request: LeafRequest,
+): Promise<string> {
+  cryptoProvider.set(webcrypto);
+  const [der] = PemConverter.decode(publicKeyPem);
+  if (der === undefined) throw new Error('no PEM');
+  const publicKey = await webcrypto.subtle.importKey('spki', der, ALGORITHM, true, ['verify']);
+  return `${(await sign(authority, publicKey, request)).toString('pem')}\n`;
+}
+
+async function sign(
+  authority: KeyPair,
+  publicKey: webcrypto.CryptoKey,
+  request: LeafRequest,
+): Promise<X509Certificate> {
   const issuer = new X509Certificate(authority.certificate);
   const [der] = PemConverter.decode(authority.key);
   if (der === undefined) throw new Error('the key of the authority is empty');
   const signingKey = await webcrypto.subtle.importKey('pkcs8', der, ALGORITHM, false, ['sign']);
-  const keys = await generateKeys();
   const usage = request.usage === 'server' ? ExtendedKeyUsage.serverAuth : ExtendedKeyUsage.clientAuth;
   const names = request.names.map((name): JsonGeneralName => ({
     type: isIP(name) === 0 ? 'dns' : 'ip',
@@ -103,21 +124,20 @@ export async function issue(authority: KeyPair, request: LeafRequest): Promise<K
     new BasicConstraintsExtension(false, undefined, true),
     new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
     new ExtendedKeyUsageExtension([usage]),
-    await SubjectKeyIdentifierExtension.create(keys.publicKey),
+    await SubjectKeyIdentifierExtension.create(publicKey),
     await AuthorityKeyIdentifierExtension.create(issuer.publicKey),
     ...(names.length > 0 ? [new SubjectAlternativeNameExtension(names)] : []),
   ];
   const notAfter = Math.min(request.now.getTime() + request.lifetimeMs, issuer.notAfter.getTime());
-  const certificate = await X509CertificateGenerator.create({
+  return X509CertificateGenerator.create({
     serialNumber: serialNumber(),
     subject: distinguishedName(request.subject),
     issuer: issuer.subjectName.toJSON(),
     notBefore: new Date(request.now.getTime() - BACKDATE_MS),
     notAfter: new Date(notAfter),
     signingAlgorithm: ALGORITHM,
-    publicKey: keys.publicKey,
+    publicKey,
     signingKey,
     extensions,
   });
-  return pair(certificate, await keyPem(keys));
 }

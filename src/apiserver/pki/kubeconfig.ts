@@ -78,11 +78,12 @@ function validUser(
     certificate !== undefined &&
     isFresh(certificate, now) &&
     isSignedBy(certificate, target.authority) &&
-    certificate.subject.split('\n').includes(`CN=${userName(role, target.node)}`);
+    certificate.subject.split('\n').includes(`CN=${clientUserName(role, target.node)}`);
   return isValid ? user : undefined;
 }
 
-function userName(role: Role, node: string): string {
+/** The common name of a client certificate that this program makes. */
+export function clientUserName(role: Role, node: string): string {
   return `edge:${role}:${node}`;
 }
 
@@ -94,7 +95,7 @@ async function makeUser(
   if (target.authority === undefined) return {};
   const { issue } = await import('./certificates.ts');
   const pair = await issue(target.authority, {
-    subject: { commonName: userName(role, target.node), organizations: [`edge:${role}`] },
+    subject: { commonName: clientUserName(role, target.node), organizations: [`edge:${role}`] },
     usage: 'client',
     names: [],
     now: deps.clock.wallNow(),

@@ -1,8 +1,9 @@
 /** Checks the files of a store as recovery would read them, and more closely; never writes, locks or cuts anything. */
 import { join } from 'node:path';
-import { errorMessage } from '../../lib/errors.ts';
+import { EdgeError, errorMessage } from '../../lib/errors.ts';
 import { silentLogger } from '../../lib/log.ts';
 import { loadCheckpoint } from './checkpoint.ts';
+import { systemFiles } from './files.ts';
 import type { FileLayer } from './files.ts';
 import { imageProblems } from './image-check.ts';
 import { decodeJournal, journalName, journalStart, replayJournals } from './journal.ts';
@@ -14,6 +15,15 @@ export interface CheckReport {
   lines: string[];
   /** What makes the store unusable; empty when a server would start from it with every acknowledged write. */
   problems: string[];
+}
+
+/** checkStore on the machine's own files; rejects with EDGE_ERR_STORE_CHECK when the directory cannot be read. */
+export async function checkStoreFiles(dir: string): Promise<CheckReport> {
+  try {
+    return await checkStore(systemFiles, dir);
+  } catch (err) {
+    throw new EdgeError('EDGE_ERR_STORE_CHECK', `check the store: ${errorMessage(err)}`, { cause: err });
+  }
 }
 
 /** Checks the store in `dir`; rejects only when the directory cannot be read. */

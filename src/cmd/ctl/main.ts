@@ -19,6 +19,20 @@ const VERBS: Readonly<Record<string, Verb>> = {
   patch: { description: 'change fields of an object', load: () => import('./patch.ts') },
   wait: { description: 'wait for a condition of objects', load: () => import('./wait.ts') },
   status: { description: 'show the whole node at a glance', load: () => import('./status.ts') },
+  backup: { description: 'save all objects of a node in a file', load: () => import('./backup.ts') },
+  restore: {
+    description: 'replace all objects of a node by those of a backup',
+    load: () => import('./restore.ts'),
+  },
+  certs: {
+    description: 'issue, renew and list certificates of other nodes',
+    load: () => import('./certs.ts'),
+  },
+  'join-token': {
+    description: 'make a token with which another node joins',
+    load: () => import('./join-token.ts'),
+  },
+  join: { description: 'join a node with a token of it', load: () => import('./join.ts') },
   completion: {
     description: 'print the completion script of a shell',
     load: () => import('./completion.ts'),

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { createApiClient } from '../../apiclient/client.ts';
 import type { ApiClient } from '../../apiclient/client.ts';
+import type { ClusterAccess } from '../../apiclient/kubeconfig.ts';
 import { defaultDataDir } from '../../lib/data-dir.ts';
 import { durationOption, stringOption } from '../../lib/options.ts';
 import type { OptionValues } from '../../lib/options.ts';
@@ -38,6 +39,8 @@ export const VALUE_FLAGS: ReadonlySet<string> = new Set([
 /** A verb's connection and output. */
 export interface Session {
   client: ApiClient;
+  /** Where the API server is and who to be there, for what is no JSON. */
+  access: () => Promise<ClusterAccess>;
   settings: OptionValues<typeof globalOptions>;
   dataDir: string;
   /** Writes to stdout; resolves when there is room for more. */
@@ -67,14 +70,15 @@ export async function runVerb(
   command.parse(plainFlags(command, argv), { from: 'user' });
   const settings = readOptions(command, globalOptions);
   const dataDir = settings.dataDir ?? defaultDataDir(process.env);
-  const client = createApiClient(accessLoader(settings, dataDir, ['admin', 'sidecar']), {
+  const access = accessLoader(settings, dataDir, ['admin', 'sidecar']);
+  const client = createApiClient(access, {
     component: 'ctl',
     requestTimeoutMs: settings.requestTimeout === 0 ? NO_LIMIT_MS : settings.requestTimeout,
     onWarning: (text) => void process.stderr.write(`Warning: ${text}\n`),
   });
   try {
     await work(
-      { client, settings, dataDir, print, warn: (line) => void process.stderr.write(`${line}\n`) },
+      { client, access, settings, dataDir, print, warn: (line) => void process.stderr.write(`${line}\n`) },
       command.args,
     );
   } finally {
