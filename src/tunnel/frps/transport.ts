@@ -118,7 +118,7 @@ async function secure(socket: Duplex, options: TransportOptions): Promise<TLSSoc
     rejectUnauthorized: options.wantsClientCertificate,
     allowHalfOpen: true,
   };
-  const secured = new TLSSocket(socket as Socket, settings);
+  const secured = new TLSSocket(socket, settings);
   secured.on('error', () => {}); // as for the socket under it
   return secured;
 }
