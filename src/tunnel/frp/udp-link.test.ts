@@ -123,6 +123,21 @@ test('other messages are skipped, and what is no message ends the link', async (
   assert.equal((closed[0] as { code?: string }).code, TUNNEL_ERRORS.protocol);
 });
 
+test('an address that is none ends the link', async () => {
+  for (const user of [
+    { ip: 'host.example.org', port: 1, zone: '' },
+    { ip: '::1', port: 1, zone: 'x'.repeat(65) },
+  ]) {
+    const [left, right] = createStreamPair();
+    const { heard, closed } = record(right, { clock: new FakeClock() });
+    left.setHandler({ onData() {}, onEnd() {}, onDrain() {}, onClose() {} });
+    left.write(encodeMessage('v1', message('UDPPacket', { c: Buffer.from('x'), r: user })));
+    await waitFor(() => closed.length === 1, { what: 'the end' });
+    assert.equal((closed[0] as { code?: string }).code, TUNNEL_ERRORS.protocol);
+    assert.equal(heard.length, 0);
+  }
+});
+
 test('addresses go on the wire as Go writes them', () => {
   assert.deepEqual(userAddress('192.0.2.1', 53), { ip: '192.0.2.1', port: 53, zone: '' });
   assert.deepEqual(userAddress('::ffff:192.0.2.1', 53), { ip: '192.0.2.1', port: 53, zone: '' });

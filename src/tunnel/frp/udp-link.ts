@@ -2,6 +2,7 @@
  * Datagrams over one connection, as frp carries udp and sudp: UDPPacket messages, Ping from the provider to keep
  * the connection alive. What the connection cannot take waits in a bounded queue; nothing here touches a socket.
  */
+import { isIP } from 'node:net';
 import type { Clock, Timer } from '../../lib/clock.ts';
 import { errorCode } from '../../lib/errors.ts';
 import { LOW_WATER_BYTES } from '../byte-stream.ts';
@@ -53,6 +54,9 @@ export interface UdpLinkCounters {
 /** frp's times: a provider sends Ping this often, and the other side gives it up after so much silence; milliseconds. */
 export const UDP_PING_MS = 30_000;
 export const UDP_DEAD_AFTER_MS = 60_000;
+
+/** Zones are names of network interfaces, which have 15 characters at most. */
+const MAX_ZONE_CHARACTERS = 64;
 
 /** See the file's first line. */
 export class UdpLink {
@@ -139,7 +143,8 @@ export class UdpLink {
         const value = this.#decoder.next();
         if (value === undefined) return;
         // Ping is heard by arriving; frps and frpc skip other messages too.
-        if (value.name === 'UDPPacket') this.#receive({ payload: value.body.c, user: value.body.r });
+        if (value.name === 'UDPPacket')
+          this.#receive({ payload: value.body.c, user: checkedUser(value.body.r) });
       }
     } catch (err) {
       if (!(err instanceof TunnelError)) throw err;
@@ -159,6 +164,14 @@ export class UdpLink {
     if (leftMs > 0) this.#silence = clock.after(leftMs, () => this.#watchSilence(limitMs));
     else this.close(new TunnelError('timeout', `peer of a UDP connection silent for ${limitMs} ms`));
   }
+}
+
+/** An address as Go decodes it: its text is an IP address or empty. Throws TunnelError (protocol). */
+function checkedUser(user: UdpAddress | undefined): UdpAddress | undefined {
+  if (user === undefined) return undefined;
+  if ((user.ip !== '' && isIP(user.ip) === 0) || user.zone.length > MAX_ZONE_CHARACTERS)
+    throw new TunnelError('protocol', 'peer sent a UDPPacket whose address is none');
+  return user;
 }
 
 /** The text that tells users apart. */
