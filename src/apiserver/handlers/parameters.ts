@@ -14,7 +14,12 @@ export interface WriteOptions {
   fieldValidation: FieldValidation;
   /** Who writes: `fieldManager`, else the program in User-Agent. */
   manager: string;
+  /** Take fields from their owners; for apply only. */
+  isForced: boolean;
 }
+
+/** The object whose options a write reads, as errors name it. */
+export type WriteOptionsKind = 'CreateOptions' | 'UpdateOptions' | 'PatchOptions';
 
 /** The 422 of a wrong options object. */
 export function invalidOptions(kind: string, causes: StatusCause[]): Error {
@@ -31,12 +36,13 @@ function unsupported(field: string, value: string, supported: readonly string[])
 }
 
 const MAX_MANAGER = 128;
+const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]/u;
 
-/** Reads the options of a write; `kind` names them in errors. Throws a 422 Status. */
-export function readWriteOptions(
-  c: ApiContext,
-  kind: 'CreateOptions' | 'UpdateOptions' | 'PatchOptions',
-): WriteOptions {
+/**
+ * Reads the options of a write; `kind` names them in errors. An apply must say who writes, and may be forced.
+ * Throws a 422 Status.
+ */
+export function readWriteOptions(c: ApiContext, kind: WriteOptionsKind, isApply = false): WriteOptions {
   const causes: StatusCause[] = [];
   const dryRun = readDryRun(c.req.queries('dryRun') ?? [], causes);
   const validation = c.req.query('fieldValidation') ?? '';
@@ -51,12 +57,34 @@ export function readWriteOptions(
       field: 'fieldManager',
     });
   }
+  if (UNPRINTABLE.test(fieldManager)) {
+    causes.push({
+      reason: 'FieldValueInvalid',
+      message: `Invalid value: ${JSON.stringify(fieldManager)}: should only contain printable characters`,
+      field: 'fieldManager',
+    });
+  }
+  if (isApply && fieldManager === '') {
+    causes.push({
+      reason: 'FieldValueRequired',
+      message: 'Required value: is required for apply patch',
+      field: 'fieldManager',
+    });
+  }
+  if (!isApply && kind === 'PatchOptions' && c.req.query('force') !== undefined) {
+    causes.push({
+      reason: 'FieldValueForbidden',
+      message: 'Forbidden: may not be specified for non-apply patch',
+      field: 'force',
+    });
+  }
   if (causes.length > 0) throw invalidOptions(kind, causes);
   const program = (c.req.header('user-agent') ?? 'unknown').split('/', 1)[0] ?? 'unknown';
   return {
     dryRun,
     fieldValidation: validation === 'Strict' || validation === 'Ignore' ? validation : 'Warn',
     manager: fieldManager === '' ? program.slice(0, MAX_MANAGER) : fieldManager,
+    isForced: isApply && readBoolean(c, 'force') === true,
   };
 }
 

@@ -14,6 +14,10 @@ import type { Decoded, Subresource } from '../registry/strategy.ts';
 import type { Mutation, StoredObject } from '../store/store.ts';
 import { MAX_BODY_BYTES, readObjectBody, tooLarge } from './body.ts';
 import type { Call } from './context.ts';
+import { rfc3339 } from '../../lib/clock.ts';
+import type { ManagedFieldsEntry } from '../../api/meta.ts';
+import type { Writer } from '../ssa/owners.ts';
+import { trackUpdate } from '../ssa/track.ts';
 import { negotiate } from './negotiation.ts';
 import { readWriteOptions } from './parameters.ts';
 import type { WriteOptions } from './parameters.ts';
@@ -45,6 +49,36 @@ function checkFields(call: Call, options: WriteOptions, problems: string[]): voi
     );
   }
   call.warnings.push(...problems);
+}
+
+/** Who a request writes as. */
+export function writerOf(
+  call: Call,
+  options: WriteOptions,
+  operation: Writer['operation'],
+  subresource: Subresource,
+): Writer {
+  return {
+    manager: options.manager,
+    operation,
+    apiVersion: call.resource.apiVersion,
+    subresource: subresource ?? '',
+  };
+}
+
+/** Gives the next state of an object its owners; `current` itself when the write changes nothing. */
+export type Track = (
+  current: KubeObject | undefined,
+  next: KubeObject,
+  given: readonly ManagedFieldsEntry[] | undefined,
+) => KubeObject;
+
+/** Ownership after a create, update or patch of this request. */
+export function tracker(call: Call, options: WriteOptions, subresource: Subresource): Track {
+  const schema = call.resource.fieldSchema;
+  const writer = writerOf(call, options, 'Update', subresource);
+  const time = rfc3339(call.deps.clock.wallNow());
+  return (current, next, given) => trackUpdate({ schema, current, next, given, writer, time });
 }
 
 /** The state a write ends in: stored, or only computed when it is a dry run. */
@@ -93,10 +127,15 @@ export async function createObject(call: Call): Promise<Response> {
   if ((metadata.resourceVersion ?? '') !== '')
     throw badRequest('resourceVersion should not be set on objects to be created');
   const { generateName } = metadata;
+  const track = tracker(call, options, undefined);
   const isGenerated = (metadata.name ?? '') === '' && generateName !== undefined && generateName !== '';
   for (let attempt = 1; ; attempt++) {
     if (isGenerated) metadata.name = generateName.slice(0, MAX_PREFIX) + randomLetters(deps.random);
-    const object = prepareCreate(resource, decoded.object, deps.clock.wallNow());
+    const object = track(
+      undefined,
+      prepareCreate(resource, decoded.object, deps.clock.wallNow()),
+      metadata.managedFields,
+    );
     const name = object.metadata.name ?? '';
     c.set('name', name);
     try {
@@ -136,6 +175,7 @@ export async function updateObject(call: Call, name: string, subresource: Subres
       `the name of the object (${metadata.name}) does not match the name on the URL (${name})`,
     );
   }
+  const track = tracker(call, options, subresource);
   const { source } = await writeObject(call, name, options.dryRun, (current) => {
     if (current === undefined) throw notFound(resource, name);
     checkIdentity(call, current, decoded.object);
@@ -150,7 +190,11 @@ export async function updateObject(call: Call, name: string, subresource: Subres
       ]);
     }
     if (wanted !== current.metadata.resourceVersion) throw conflict(resource, name, STALE);
-    return prepareUpdate(resource, current, decoded.object, subresource);
+    return track(
+      current,
+      prepareUpdate(resource, current, decoded.object, subresource),
+      metadata.managedFields,
+    );
   });
   return objectResponse(call, form, 200, source);
 }

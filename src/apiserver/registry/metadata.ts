@@ -10,8 +10,8 @@ const text: JsonSchema = { type: 'string' };
 const texts: JsonSchema = { type: 'object', additionalProperties: text };
 const open: JsonSchema = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
 
-/** The fields of meta/v1 ObjectMeta. */
-const METADATA: JsonSchema = {
+/** The fields of meta/v1 ObjectMeta, and how their lists divide between owners. */
+export const METADATA: JsonSchema = {
   type: 'object',
   properties: {
     name: text,
@@ -26,11 +26,14 @@ const METADATA: JsonSchema = {
     deletionGracePeriodSeconds: { type: 'integer' },
     labels: texts,
     annotations: texts,
-    finalizers: { type: 'array', items: text },
+    finalizers: { type: 'array', items: text, 'x-kubernetes-list-type': 'set' },
     ownerReferences: {
       type: 'array',
+      'x-kubernetes-list-type': 'map',
+      'x-kubernetes-list-map-keys': ['uid'],
       items: {
         type: 'object',
+        'x-kubernetes-map-type': 'atomic',
         properties: {
           apiVersion: text,
           kind: text,

@@ -5,6 +5,7 @@ import { compileJsonPath } from '../../api/json-path.ts';
 import type { JsonPath } from '../../api/json-path.ts';
 import { createValidator } from '../../api/validate.ts';
 import type { Validator } from '../../api/validate.ts';
+import { METADATA } from './metadata.ts';
 
 /** A column of a Table with its compiled path. */
 export interface Column {
@@ -26,6 +27,8 @@ export interface Resource {
   shortNames: readonly string[];
   categories: readonly string[];
   schema: JsonSchema;
+  /** The schema with that of metadata in its place: what ownership of fields goes by. */
+  fieldSchema: JsonSchema;
   /** Checks everything but status. */
   validateMain: Validator;
   /** Checks status alone. */
@@ -51,6 +54,7 @@ function createResource(crd: CustomResourceDefinition): Resource {
     shortNames: names.shortNames ?? [],
     categories: names.categories ?? [],
     schema,
+    fieldSchema: { ...schema, properties: { ...schema.properties, metadata: METADATA } },
     validateMain: createValidator({ ...schema, properties: main }),
     validateStatus: createValidator({ type: 'object', properties: status === undefined ? {} : { status } }),
     columns: (version.additionalPrinterColumns ?? []).map((definition) => ({

@@ -22,8 +22,14 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Reads a body as an object of the resource; throws a 400 Status when it is something else. */
+/** Reads a body as an object of the resource, with defaults; throws a 400 Status when it is something else. */
 export function decodeObject(resource: Resource, body: unknown): Decoded {
+  const decoded = decodePartial(resource, body);
+  return { ...decoded, object: applyDefaults(resource.schema, decoded.object) };
+}
+
+/** Reads a body that need not be complete: as decodeObject, without defaults. */
+export function decodePartial(resource: Resource, body: unknown): Decoded {
   const { kind, apiVersion } = resource;
   if (!isRecord(body)) throw badRequest(`the body of the request is not an object of kind ${kind}`);
   if (typeof body['kind'] !== 'string' || body['kind'] === '') {
@@ -38,7 +44,7 @@ export function decodeObject(resource: Resource, body: unknown): Decoded {
   const { metadata, ...rest } = body;
   const pruned = prune(resource.schema, rest, '', unknownFields) as Record<string, unknown>;
   const object = { ...pruned, apiVersion, kind, metadata: decodeMetadata(kind, metadata, unknownFields) };
-  return { object: applyDefaults(resource.schema, object), unknownFields };
+  return { object, unknownFields };
 }
 
 function reject(resource: Resource, name: string, causes: StatusCause[]): void {

@@ -1,0 +1,99 @@
+/** Which fields a value has, and which differ between two values; by schema, without looking at owners. */
+import { isDeepStrictEqual } from 'node:util';
+import type { JsonSchema } from '../../api/crd.ts';
+import { isRecord, itemsByElement, memberSchema, shapeOf } from './field-schema.ts';
+import { FieldSet } from './field-set.ts';
+import { memberElement } from './path-element.ts';
+import type { FieldPath, PathElement } from './path-element.ts';
+
+/** The fields of a value: leaves, list items, keys of maps, and whatever is empty or null. */
+export function fieldsOf(schema: JsonSchema, value: unknown): FieldSet {
+  const paths: FieldPath[] = [];
+  collect(schema, value, [], paths);
+  return FieldSet.of(paths);
+}
+
+function collect(schema: JsonSchema | undefined, value: unknown, path: FieldPath, paths: FieldPath[]): void {
+  const shape = shapeOf(schema, value);
+  if (shape === 'leaf') paths.push(path);
+  else if (shape === 'items') {
+    for (const [element, item] of itemsByElement(schema, value as unknown[])) {
+      const at = [...path, element];
+      paths.push(at);
+      collect(schema?.items, item, at, paths);
+    }
+  } else {
+    for (const [name, member] of Object.entries(value as object)) {
+      const known = memberSchema(schema, name);
+      const at = [...path, memberElement(name)];
+      collect(known.schema, member, at, paths);
+      const isBare = member === null || (isRecord(member) && Object.keys(member).length === 0);
+      if (isBare || !known.isNamed) paths.push(at);
+    }
+  }
+}
+
+/** What became of the fields between two values. Containers that came or went are in the sets too. */
+export interface Comparison {
+  added: FieldSet;
+  modified: FieldSet;
+  removed: FieldSet;
+}
+
+/** Compares two values of a schema. */
+export function compareFields(schema: JsonSchema, before: unknown, after: unknown): Comparison {
+  const found: Found = { added: [], modified: [], removed: [] };
+  compare(schema, before, after, [], found);
+  return {
+    added: FieldSet.of(found.added),
+    modified: FieldSet.of(found.modified),
+    removed: FieldSet.of(found.removed),
+  };
+}
+
+interface Found {
+  added: FieldPath[];
+  modified: FieldPath[];
+  removed: FieldPath[];
+}
+
+function isBareContainer(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length === 0;
+  return value === undefined || value === null || (isRecord(value) && Object.keys(value).length === 0);
+}
+
+function compare(
+  schema: JsonSchema | undefined,
+  before: unknown,
+  after: unknown,
+  path: FieldPath,
+  found: Found,
+): void {
+  if (before === undefined) found.added.push(path);
+  if (after === undefined) found.removed.push(path);
+  const shape = shapeOf(schema, after ?? before);
+  const isOtherShape = before !== undefined && after !== undefined && shapeOf(schema, before) !== shape;
+  if (shape === 'leaf' || isOtherShape || (isBareContainer(before) && isBareContainer(after))) {
+    if (before !== undefined && after !== undefined && !isDeepStrictEqual(before, after))
+      found.modified.push(path);
+    return;
+  }
+  const { old, now } =
+    shape === 'map'
+      ? { old: members(before), now: members(after) }
+      : { old: items(schema, before), now: items(schema, after) };
+  for (const element of new Set([...old.keys(), ...now.keys()])) {
+    const below = shape === 'map' ? memberSchema(schema, element.slice(2)).schema : schema?.items;
+    compare(below, old.get(element), now.get(element), [...path, element], found);
+  }
+}
+
+function members(value: unknown): Map<PathElement, unknown> {
+  return new Map(
+    Object.entries(isRecord(value) ? value : {}).map(([name, member]) => [memberElement(name), member]),
+  );
+}
+
+function items(schema: JsonSchema | undefined, value: unknown): Map<PathElement, unknown> {
+  return itemsByElement(schema, Array.isArray(value) ? value : []);
+}

@@ -1,0 +1,112 @@
+/** Sets of field paths as tries; the operations make new sets and never change their operands. */
+import type { FieldPath, PathElement } from './path-element.ts';
+
+/** A set of paths. A path may be a member, lead to members, or both. */
+export class FieldSet {
+  readonly #members: Set<PathElement>;
+  readonly #children: Map<PathElement, FieldSet>;
+
+  private constructor(members: Set<PathElement>, children: Map<PathElement, FieldSet>) {
+    this.#members = members;
+    this.#children = children;
+  }
+
+  /** Creates a set of paths. */
+  static of(paths: Iterable<FieldPath> = []): FieldSet {
+    const set = new FieldSet(new Set(), new Map());
+    for (const path of paths) set.#insert(path, 0);
+    return set;
+  }
+
+  /** Creates a set from its top level: `members` are in it, `children` hold what lies below an element. */
+  static node(
+    members: Iterable<PathElement>,
+    children: Iterable<readonly [PathElement, FieldSet]>,
+  ): FieldSet {
+    const below = [...children].filter(([, set]) => !set.isEmpty);
+    return new FieldSet(new Set(members), new Map(below));
+  }
+
+  #insert(path: FieldPath, at: number): void {
+    const element = path[at];
+    if (element === undefined) return; // the root is never a member
+    if (at === path.length - 1) {
+      this.#members.add(element);
+      return;
+    }
+    let child = this.#children.get(element);
+    if (child === undefined) this.#children.set(element, (child = FieldSet.of()));
+    child.#insert(path, at + 1);
+  }
+
+  get isEmpty(): boolean {
+    return this.#members.size === 0 && this.#children.size === 0;
+  }
+
+  /** The elements of the top level that are members. */
+  get members(): ReadonlySet<PathElement> {
+    return this.#members;
+  }
+
+  /** What lies below the elements of the top level; never empty sets. */
+  get children(): ReadonlyMap<PathElement, FieldSet> {
+    return this.#children;
+  }
+
+  has(path: FieldPath): boolean {
+    const [first, ...rest] = path;
+    if (first === undefined) return false;
+    if (rest.length === 0) return this.#members.has(first);
+    return this.#children.get(first)?.has(rest) === true;
+  }
+
+  /** Every path, sorted; at each level members come before what lies below. */
+  *paths(prefix: FieldPath = []): Generator<FieldPath> {
+    for (const element of [...this.#members].sort()) yield [...prefix, element];
+    for (const element of [...this.#children.keys()].sort()) {
+      yield* this.#children.get(element)?.paths([...prefix, element]) ?? [];
+    }
+  }
+
+  /** Paths of either set. */
+  union(other: FieldSet): FieldSet {
+    const children = new Map(this.#children);
+    for (const [element, theirs] of other.#children) {
+      const ours = children.get(element);
+      children.set(element, ours === undefined ? theirs : ours.union(theirs));
+    }
+    return new FieldSet(new Set([...this.#members, ...other.#members]), children);
+  }
+
+  /** Paths of this set that are not in the other; a path goes without what lies below it. */
+  difference(other: FieldSet): FieldSet {
+    const members = [...this.#members].filter((element) => !other.#members.has(element));
+    const children = [...this.#children].map(([element, ours]) => {
+      const theirs = other.#children.get(element);
+      return [element, theirs === undefined ? ours : ours.difference(theirs)] as const;
+    });
+    return FieldSet.node(members, children);
+  }
+
+  /** Paths of both sets. */
+  intersection(other: FieldSet): FieldSet {
+    const members = [...this.#members].filter((element) => other.#members.has(element));
+    const children: (readonly [PathElement, FieldSet])[] = [];
+    for (const [element, ours] of this.#children) {
+      const theirs = other.#children.get(element);
+      if (theirs !== undefined) children.push([element, ours.intersection(theirs)]);
+    }
+    return FieldSet.node(members, children);
+  }
+
+  equals(other: FieldSet): boolean {
+    if (this.#members.size !== other.#members.size || this.#children.size !== other.#children.size)
+      return false;
+    for (const element of this.#members) if (!other.#members.has(element)) return false;
+    for (const [element, ours] of this.#children) {
+      const theirs = other.#children.get(element);
+      if (theirs === undefined || !ours.equals(theirs)) return false;
+    }
+    return true;
+  }
+}
