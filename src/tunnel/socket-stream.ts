@@ -72,8 +72,10 @@ class SocketStream implements ByteStream {
     if (this.#isClosed || socket.destroyed) return;
     this.#error ??= err;
     // An abort must reach the peer as a reset, or it would take a cut-off answer for a whole one.
-    if (err !== undefined && isPlainTcp(socket)) socket.resetAndDestroy();
-    else socket.destroy();
+    // The platform cannot reset what has been shut down: it would fail, and leave the socket open for ever.
+    if (err !== undefined && isPlainTcp(socket) && !socket.writableEnded) socket.resetAndDestroy();
+    // By itself a reset waits until a peer that reads nothing has taken what is queued.
+    socket.destroy();
   }
 
   pause(): void {
