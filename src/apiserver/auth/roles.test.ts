@@ -1,0 +1,112 @@
+/** The whole permission table: every role, verb, resource, subresource and name, against a list written by hand. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { authorize, isMirror, ROLES, rolesOfGroups } from './roles.ts';
+import type { Role } from './roles.ts';
+
+const NODE = 'node-1';
+const VERBS = ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete', 'deletecollection'] as const;
+const RESOURCES = [
+  'routers',
+  'routers/status',
+  'nodemaintenances',
+  'nodemaintenances/status',
+  'customresourcedefinitions',
+  'backup',
+] as const;
+const NAMES = [NODE, 'node-2', undefined] as const;
+
+const READS = ['get', 'list', 'watch'];
+const CHANGES = ['create', 'update', 'patch', 'delete'];
+
+/** What is allowed, said the long way round: `all`, `mirrors` or nothing. */
+function expected(role: Role, verb: string, resource: string, name: string | undefined): string {
+  if (role === 'admin') return 'all';
+  if (resource === 'backup') return 'no';
+  if (READS.includes(verb)) return 'all';
+  if (resource === 'customresourcedefinitions') return 'no';
+  switch (role) {
+    case 'router':
+      if (resource === 'routers/status')
+        return name === NODE && (verb === 'update' || verb === 'patch') ? 'all' : 'no';
+      return resource.startsWith('nodemaintenances') ? 'all' : 'no';
+    case 'syncer':
+      return resource.startsWith('routers') && CHANGES.includes(verb) ? 'mirrors' : 'no';
+    case 'cloud':
+      return resource.includes('/') ? 'no' : 'all';
+    case 'sidecar':
+      return 'no';
+  }
+}
+
+function groupOf(resource: string): string {
+  if (resource === 'customresourcedefinitions') return 'apiextensions.k8s.io';
+  return resource === 'backup' ? 'node.edge.example.com' : 'edge.example.com';
+}
+
+test('every role may do exactly what the table says, for every verb, resource and name', () => {
+  let count = 0;
+  for (const role of ROLES) {
+    const identity = { username: 'u', groups: [`edge:${role}`], roles: [role] };
+    for (const verb of VERBS) {
+      for (const resource of RESOURCES) {
+        for (const name of NAMES) {
+          const decision = authorize(identity, { verb, group: groupOf(resource), resource, name }, NODE);
+          const got = decision.allowed ? (decision.onlyMirrors ? 'mirrors' : 'all') : 'no';
+          assert.equal(
+            got,
+            expected(role, verb, resource, name),
+            `${role} ${verb} ${resource} ${name ?? '*'}`,
+          );
+          count++;
+        }
+      }
+    }
+  }
+  assert.equal(count, ROLES.length * VERBS.length * RESOURCES.length * NAMES.length);
+});
+
+test('an identity without roles may do nothing, one with two what either may', () => {
+  const attributes = { verb: 'update', group: 'edge.example.com', resource: 'routers/status', name: NODE };
+  const identity = (roles: Role[]) => ({ username: 'u', groups: [], roles });
+  assert.equal(authorize(identity([]), attributes, NODE).allowed, false);
+  const both = authorize(identity(['syncer', 'router']), attributes, NODE);
+  assert.deepEqual(both, { allowed: true, onlyMirrors: false });
+});
+
+test('unknown verbs, groups and resources are refused to all but administrators', () => {
+  for (const role of ROLES) {
+    const identity = { username: 'u', groups: [], roles: [role] };
+    for (const [verb, group, resource] of [
+      ['impersonate', 'edge.example.com', 'routers'],
+      ['create', 'apps', 'deployments'],
+      ['get', '', 'secrets'],
+      ['patch', 'edge.example.com', 'routers/scale'],
+    ] as const) {
+      const { allowed } = authorize(identity, { verb, group, resource }, NODE);
+      assert.equal(allowed, role === 'admin', `${role} ${verb} ${group}/${resource}`);
+    }
+  }
+});
+
+test('groups give roles by their exact names only', () => {
+  assert.deepEqual(rolesOfGroups(['edge:syncer']), ['syncer']);
+  assert.deepEqual(rolesOfGroups(['system:masters']), ['admin']);
+  for (const group of ['edge:admin ', 'Edge:admin', 'edge:administrator', 'admin,router', ''])
+    assert.deepEqual(rolesOfGroups([group]), [], group);
+});
+
+test('a mirror has an origin and is not this node', () => {
+  const object = (name: string, origin?: string) => ({
+    apiVersion: 'edge.example.com/v1',
+    kind: 'Router',
+    metadata: {
+      name,
+      ...(origin === undefined ? {} : { annotations: { 'edge.example.com/origin': origin } }),
+    },
+  });
+  assert.ok(isMirror(object('node-2', 'node-2'), NODE));
+  assert.ok(!isMirror(object('node-2'), NODE));
+  assert.ok(!isMirror(object('node-2', ''), NODE));
+  assert.ok(!isMirror(object(NODE, 'node-2'), NODE));
+});
