@@ -1,6 +1,6 @@
 /** `edge router` beside `edge apiserver`: configured by an object, reporting to it, surviving without it. */
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
@@ -399,3 +399,29 @@ for (const [what, args, message] of WRONG) {
     assert.match(stderr, message);
   });
 }
+
+test('a router that starts while its API server is away serves with the last spec, without a secret on disk', async (t) => {
+  const world = await startWorld(t);
+  const [port = 0] = await freePorts(1);
+  const tokenFile = join(world.dataDir, 'token');
+  writeFileSync(tokenFile, 'hunter2\n');
+  const first = startRouter(t, world);
+  await applySpec(world.client, { bindPort: port, auth: { tokenFrom: { file: tokenFile } } });
+  await waitForReason(world.client, 'Serving');
+  const cache = join(world.dataDir, 'router-node-1.json');
+  await waitFor(() => existsSync(cache), { what: 'the kept spec' });
+  assert.equal(statSync(cache).mode & 0o777, 0o600);
+  assert.ok(!readFileSync(cache, 'utf8').includes('hunter2'));
+  await first.stop();
+  await world.apiserver.stop();
+
+  const second = startRouter(t, world);
+  await second.waitForLine(/serving with the last known spec/u);
+  await waitFor(() => accepts(port), { what: 'the tunnel port' });
+
+  await startApiserver(t, world.dataDir, world.apiPort);
+  await waitForReason(world.client, 'Serving');
+  await world.client.delete(ROUTERS, 'node-1');
+  await waitFor(() => !existsSync(cache), { what: 'the spec to be forgotten' });
+  await waitFor(async () => !(await accepts(port)), { what: 'the port to be closed' });
+});
