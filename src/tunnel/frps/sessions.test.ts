@@ -1,0 +1,357 @@
+/** Sessions of the server from outside: who may log in, what a newer login takes over, what is left when they go. */
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import type { Socket } from 'node:net';
+import { test } from 'node:test';
+import {
+  ask,
+  createClient,
+  listenTcp,
+  listenVisitor,
+  publish,
+  SERVER_CONFIG,
+  startClient,
+  startServer,
+} from '../../../test/support/frp-pair.ts';
+import type { Cleanup } from '../../../test/support/frp-pair.ts';
+import { checkLeaks } from '../../../test/support/leak-check.ts';
+import { waitFor } from '../../../test/support/wait.ts';
+import { systemClock } from '../../lib/clock.ts';
+import { TUNNEL_ERRORS } from '../errors.ts';
+import { authKey } from '../frp/auth.ts';
+import { message } from '../frp/message.ts';
+import type { Message, MessageBody } from '../frp/message.ts';
+import { MessageChannel } from '../frp/message-channel.ts';
+import { socketStream } from '../socket-stream.ts';
+import { YamuxSession } from '../yamux/session.ts';
+import type { FrpServer } from './types.ts';
+
+checkLeaks();
+
+const portOf = (server: FrpServer): number => server.port as number;
+
+function login(members: Partial<MessageBody<'Login'>> = {}, token = 'secret'): Message {
+  const timestamp = 1_700_000_000;
+  return message('Login', {
+    version: '0.70.1',
+    privilege_key: authKey(token, timestamp),
+    timestamp,
+    ...members,
+  });
+}
+
+/** A connection to the server that messages go over one by one, with a mux or without. */
+function open(t: Cleanup, port: number, isMultiplexed = false): { socket: Socket; channel: MessageChannel } {
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  t.after(() => {
+    socket.destroy();
+  });
+  const stream = socketStream(socket);
+  if (!isMultiplexed) return { socket, channel: new MessageChannel(stream, systemClock) };
+  const mux = new YamuxSession(
+    stream,
+    'client',
+    { onStream: (opened) => opened.destroy(), onClose: () => {} },
+    { clock: systemClock },
+  );
+  t.after(() => mux.close());
+  return { socket, channel: new MessageChannel(mux.openStream(), systemClock) };
+}
+
+/** Logs in and resolves with the answer. */
+async function logIn(channel: MessageChannel, request = login()): Promise<MessageBody<'LoginResp'>> {
+  channel.send(request);
+  return (await channel.expect(['LoginResp'], 5000)).body;
+}
+
+/** A relay in front of the server that can stop forwarding: both ends believe that they are connected. */
+async function startBlackHole(t: Cleanup, port: number): Promise<{ port: number; hold(): void }> {
+  const pairs: [Socket, Socket][] = [];
+  const relayPort = await listenTcp(t, (socket) => {
+    const upstream = connect({ port, host: '127.0.0.1' });
+    t.after(() => {
+      upstream.destroy();
+    });
+    upstream.on('error', () => {}); // the server cuts it
+    socket.pipe(upstream);
+    upstream.pipe(socket);
+    pairs.push([socket, upstream]);
+  });
+  return {
+    port: relayPort,
+    hold: () => {
+      for (const [socket, upstream] of pairs.splice(0)) {
+        socket.unpipe(upstream);
+        upstream.unpipe(socket);
+        socket.pause();
+        upstream.pause();
+      }
+    },
+  };
+}
+
+for (const tcpMux of [true, false]) {
+  test(`a newer login wins at once against a connection that forwards nothing, ${tcpMux ? 'over a mux' : 'without a mux'}`, async (t) => {
+    const server = await startServer(t);
+    const rounds = 100;
+    let runId = '';
+    let remotePort = 0;
+    for (let round = 0; round < rounds; round++) {
+      const hole = await startBlackHole(t, portOf(server));
+      const { channel } = open(t, hole.port, tcpMux);
+      const began = performance.now();
+      const answer = await logIn(channel, login({ run_id: runId }));
+      assert.equal(answer.error, '');
+      assert.ok(performance.now() - began < 2000, 'the login had to wait');
+      runId = answer.run_id;
+      channel.encrypt('secret');
+      channel.send(message('NewProxy', { proxy_name: 'p', proxy_type: 'tcp', remote_port: remotePort }));
+      const { body } = await channel.expect(['NewProxyResp'], 5000);
+      assert.equal(body.error, '');
+      remotePort = Number(body.remote_addr.slice(1));
+      hole.hold();
+    }
+    assert.equal(server.sessions().length, 1);
+    assert.equal(server.proxies().length, 1);
+  });
+}
+
+test('of logins that come while a run id is handed over, the newest gets it', async (t) => {
+  const server = await startServer(t);
+  const first = open(t, portOf(server));
+  const { run_id } = await logIn(first.channel);
+  first.channel.encrypt('secret');
+  // A proxy that is being opened holds the hand-over up for a moment.
+  first.channel.send(message('NewProxy', { proxy_name: 'p', proxy_type: 'tcp' }));
+  const others = Array.from({ length: 5 }, () => open(t, portOf(server)));
+  const answers = await Promise.all(others.map(({ channel }) => logIn(channel, login({ run_id }))));
+  const winners = answers.filter(({ error }) => error === '');
+  assert.ok(winners.length > 0);
+  for (const { error } of answers) assert.match(error, /^(?:superseded by a newer login)?$/u);
+  await waitFor(() => server.sessions().length === 1 && server.proxies().length === 0, {
+    what: 'one session',
+  });
+});
+
+test('a client id is one client: a second is refused while the first is online, its own return is not', async (t) => {
+  const server = await startServer(t);
+  const first = open(t, portOf(server));
+  const { run_id } = await logIn(first.channel, login({ client_id: 'a', user: 'u' }));
+  const second = await logIn(open(t, portOf(server)).channel, login({ client_id: 'a', user: 'u' }));
+  assert.match(second.error, /client id a is online/u);
+  for (const request of [
+    { client_id: 'a', user: 'v' },
+    { client_id: '', user: 'u' },
+    { client_id: 'a', user: 'u', run_id },
+  ]) {
+    assert.equal((await logIn(open(t, portOf(server)).channel, login(request))).error, '');
+  }
+  assert.equal(server.sessions().length, 3);
+});
+
+test('during a rotation two tokens are accepted, and a session keeps the one it came with', async (t) => {
+  const server = await startServer(t, {
+    token: 'new',
+    acceptedTokens: ['old'],
+    additionalScopes: ['NewWorkConns'],
+  });
+  const service = await listenTcp(t, (socket) => socket.pipe(socket));
+  const additionalScopes = ['NewWorkConns'] as const;
+  const old = await startClient(t, portOf(server), { token: 'old', additionalScopes });
+  const fresh = await startClient(t, portOf(server), { token: 'new', additionalScopes });
+  await publish(old, service, { useEncryption: true });
+  await publish(fresh, service, { name: 'fresh', useEncryption: true });
+  for (const [client, proxyName] of [
+    [old, 'fresh'],
+    [fresh, 'web.default.pod'],
+  ] as const) {
+    const port = await listenVisitor(t, client, { proxyName, useEncryption: true });
+    assert.equal((await ask(port, 'hello')).toString(), 'hello');
+  }
+  await server.reconfigure({
+    ...SERVER_CONFIG,
+    bindPort: 0,
+    token: 'new',
+    acceptedTokens: [],
+    additionalScopes: ['NewWorkConns'],
+  });
+  const port = await listenVisitor(t, fresh);
+  assert.equal((await ask(port, 'still')).toString(), 'still');
+  const late = createClient(t, portOf(server), { token: 'old' });
+  late.start();
+  await waitFor(() => late.phase === 'refused', { what: 'refusal' });
+});
+
+test('without detailed errors clients learn that they are refused, not why', async (t) => {
+  const server = await startServer(t, { detailedErrorsToClient: false, allowPorts: [{ start: 1, end: 2 }] });
+  const refused = createClient(t, portOf(server), { token: 'wrong' });
+  refused.start();
+  await waitFor(() => refused.phase === 'refused', { what: 'refusal' });
+  assert.match(refused.lastError?.message ?? '', /refused: register control error$/u);
+  const client = await startClient(t, portOf(server));
+  const proxy = client.addProxy({ name: 'p', type: 'tcp', remotePort: 80, onConnection: () => {} });
+  await waitFor(() => proxy.phase === 'refused', { what: 'refusal' });
+  assert.equal(proxy.error, 'new proxy [p] error');
+  await assert.rejects(client.openVisitor({ proxyName: 'nobody', secretKey: '' }), {
+    message: 'nobody: register visitor conn error',
+  });
+});
+
+test('proxies are refused for what they ask: ports, their number, limits, annotations', async (t) => {
+  const taken = await listenTcp(t, (socket) => socket.destroy());
+  const server = await startServer(t, {
+    allowPorts: [
+      { start: taken, end: taken },
+      { start: 20_000, end: 20_000 },
+    ],
+    maxPortsPerClient: 1,
+  });
+  const client = await startClient(t, portOf(server));
+  const refusal = async (name: string, changes: object): Promise<string> => {
+    const proxy = client.addProxy({ name, type: 'tcp', onConnection: () => {}, ...changes });
+    await waitFor(() => proxy.phase !== 'waiting', { what: 'an answer' });
+    return proxy.error ?? '';
+  };
+  assert.match(await refusal('a', { remotePort: 20_001 }), /^port not allowed/u);
+  assert.match(await refusal('b', { remotePort: taken }), /^port unavailable/u);
+  const mode = { bandwidthLimit: '1XB', bandwidthLimitMode: 'server', type: 'stcp' };
+  assert.throws(() => client.addProxy({ ...mode, name: 'c', onConnection: () => {} } as never), {
+    code: TUNNEL_ERRORS.proxyRefused,
+  });
+  assert.match(await refusal('d', { bandwidthLimitMode: 'both' }), /should be client or server/u);
+  assert.match(
+    await refusal('e', { annotations: { 'not a key': '' } }),
+    /annotation key not a key is invalid/u,
+  );
+  assert.equal(await refusal('f', { type: 'stcp', annotations: { 'example.org/key': 'any value' } }), '');
+  assert.match(await refusal('g', { remotePort: 20_000 }), /^(?:port unavailable.*)?$/u);
+  assert.match(await refusal('h', { remotePort: 20_000 }), /^exceed the max_ports_per_client|^port/u);
+});
+
+test('a port that the server chose comes back to its name', async (t) => {
+  const server = await startServer(t);
+  const client = await startClient(t, portOf(server));
+  let before = 0;
+  for (let round = 0; round < 5; round++) {
+    const proxy = client.addProxy({ name: 'p', type: 'tcp', onConnection: () => {} });
+    await waitFor(() => proxy.phase === 'running', { what: 'proxy' });
+    const port = server.proxies()[0]?.remotePort as number;
+    if (round > 0) assert.equal(port, before);
+    before = port;
+    proxy.close();
+    await waitFor(() => server.proxies().length === 0, { what: 'no proxy' });
+  }
+});
+
+test('names belong to a session: they are free when it ends, whoever had them', async (t) => {
+  const server = await startServer(t);
+  for (let round = 0; round < 5; round++) {
+    const client = await startClient(t, portOf(server));
+    await publish(client, 9);
+    await client.stop();
+    await waitFor(() => server.proxies().length === 0, { what: 'no proxy' });
+  }
+});
+
+test('visitors that wait for a work connection are bounded, a proxy', async (t) => {
+  const limits = { ...SERVER_CONFIG.limits, maxQueuedVisitors: 3 };
+  const server = await startServer(t, { limits, userConnTimeoutMs: 500 });
+  const provider = open(t, portOf(server));
+  await logIn(provider.channel, login({ pool_count: 0 }));
+  provider.channel.encrypt('secret');
+  provider.channel.send(message('NewProxy', { proxy_name: 'p', proxy_type: 'stcp', sk: 'key' }));
+  await waitFor(() => server.proxies().length === 1, { what: 'proxy' });
+  const visitor = await startClient(t, portOf(server));
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: 5 }, () => visitor.openVisitor({ proxyName: 'p', secretKey: 'key' })),
+  );
+  const reasons = outcomes.map((outcome) => (outcome.status === 'rejected' ? String(outcome.reason) : ''));
+  assert.equal(reasons.filter((reason) => reason.includes('visitors wait')).length, 2);
+  assert.equal(reasons.filter((reason) => reason.includes('no work connection')).length, 3);
+  await assert.rejects(visitor.openVisitor({ proxyName: 'p', secretKey: 'key' }), /no work connection/u);
+});
+
+test('a mux whose peer never logs in is cut, whatever run ids it names, and holds few streams', async (t) => {
+  const limits = { ...SERVER_CONFIG.limits, loginTimeoutMs: 300, maxPendingConnections: 2 };
+  const server = await startServer(t, { limits });
+  const socket = connect({ port: portOf(server), host: '127.0.0.1', allowHalfOpen: true });
+  let isCut = false;
+  let resets = 0;
+  const mux = new YamuxSession(
+    socketStream(socket),
+    'client',
+    {
+      onStream: (opened) => opened.destroy(),
+      onClose: () => {
+        isCut = true;
+      },
+    },
+    { clock: systemClock },
+  );
+  t.after(() => mux.close());
+  for (let at = 0; at < 20; at++) {
+    const stream = mux.openStream();
+    const channel = new MessageChannel(stream, systemClock);
+    channel.send(
+      at % 2 === 0
+        ? message('NewWorkConn', { run_id: 'nobody' })
+        : message('NewVisitorConn', { run_id: 'x' }),
+    );
+    channel.expect(['StartWorkConn', 'NewVisitorConnResp'], 1000).then(
+      ({ body }) => assert.notEqual(body.error, ''),
+      () => {
+        resets += 1;
+      },
+    );
+  }
+  // A second connection fills the places for those that have not logged in; a third is turned away.
+  const silent = open(t, portOf(server));
+  await waitFor(() => silent.socket.readyState === 'open', { what: 'connection' });
+  const third = connect({ port: portOf(server), host: '127.0.0.1' });
+  third.on('error', () => {}); // a reset is as good as a close here
+  third.resume();
+  await waitFor(() => third.closed, { what: 'the third connection to be turned away' });
+  await waitFor(() => isCut, { what: 'the cut' });
+  assert.ok(resets >= 12, `${resets} streams were reset`);
+  assert.equal((await logIn(open(t, portOf(server)).channel)).error, '');
+});
+
+test(
+  '2000 logins and logouts leave no session, connection or memory behind',
+  { timeout: 55_000 },
+  async (t) => {
+    const server = await startServer(t);
+    const service = await listenTcp(t, (socket) => socket.pipe(socket));
+    const end = performance.now() + 40_000;
+    const cycle = async (): Promise<void> => {
+      const socket = connect({ port: portOf(server), host: '127.0.0.1', allowHalfOpen: true });
+      const channel = new MessageChannel(socketStream(socket), systemClock);
+      assert.equal((await logIn(channel)).error, '');
+      channel.encrypt('secret');
+      channel.send(message('NewProxy', { proxy_name: `p${Math.random()}`, proxy_type: 'stcp' }));
+      await channel.expect(['NewProxyResp'], 5000);
+      socket.destroy();
+    };
+    let cycles = 0;
+    const run = async (count: number): Promise<void> => {
+      for (; cycles < count && performance.now() < end; cycles += 10)
+        await Promise.all(Array.from({ length: 10 }, cycle));
+    };
+    await run(500);
+    const before = process.memoryUsage.rss();
+    await run(2000);
+    assert.equal(cycles, 2000, 'the cycles took too long');
+    await waitFor(() => server.sessions().length === 0 && server.proxies().length === 0, {
+      what: 'all gone',
+    });
+    const grownMiB = (process.memoryUsage.rss() - before) / 1024 / 1024;
+    assert.ok(grownMiB < 64, `resident memory grew by ${grownMiB.toFixed(1)} MiB`);
+    const client = await startClient(t, portOf(server));
+    await publish(client, service);
+    const port = await listenVisitor(t, client);
+    await Promise.all(Array.from({ length: 200 }, () => ask(port, 'x')));
+    await waitFor(() => server.totals().openConnections === 0 && server.visitors()[0]?.connections === 0, {
+      what: 'no connection',
+    });
+  },
+);
