@@ -13,12 +13,17 @@ function setup() {
     status: { observedGeneration: 1, activeServices: [], clients: [] } as RouterStatus | undefined,
     fail: false,
     hang: false,
+    /** What a look at the state costs. */
+    costMs: 0,
   };
   const reporter = new StatusReporter({
     clock,
     random: () => 0,
     log: silentLogger,
-    snapshot: () => (state.status === undefined ? undefined : structuredClone(state.status)),
+    snapshot() {
+      clock.advance(state.costMs);
+      return state.status === undefined ? undefined : structuredClone(state.status);
+    },
     async write(status, signal) {
       if (state.fail) throw new Error('away');
       if (state.hang) {
@@ -170,4 +175,24 @@ test('stopping does not wait long for an API server that hangs', async () => {
   await reporter.stop();
   assert.ok(performance.now() - startedAt < 3000);
   assert.equal(clock.pendingTimers, 0);
+});
+
+test('a change of routing is written within 100 ms while looks are not free and changes never end', async () => {
+  const { clock, written, state, reporter } = setup();
+  state.costMs = 15;
+  let changedAt = 0;
+  let worstMs = 0;
+  for (let round = 0; round < 40; round++) {
+    state.status = { observedGeneration: round + 1, activeServices: [], clients: [] };
+    changedAt = clock.now();
+    const before = written.length;
+    while (written.length === before && clock.now() - changedAt < 1000) {
+      reporter.notify();
+      await clock.advanceAsync(1);
+    }
+    worstMs = Math.max(worstMs, clock.now() - changedAt);
+  }
+  assert.ok(worstMs <= 100, `${worstMs} ms`);
+  state.costMs = 0;
+  await reporter.stop();
 });

@@ -28,8 +28,12 @@ export const HEARTBEAT_MS = 30_000;
 const COALESCE_MS = 30;
 /** Clients come and go with single connections; their rows are written no more often than this. */
 const CLIENTS_MS = 2000;
-/** A comparison may take at most one part in this many of the time. */
+/** A comparison takes one part in this many of the time, where routing is not kept waiting for it … */
 const COMPARE_SHARE = 10;
+/** … longer than this, milliseconds: with the time of coalescing it stays under 100. */
+const MAX_REST_MS = 65;
+/** A comparison that is slow even so may take one part in this many. */
+const BUSY_SHARE = 3;
 /** A server that has not answered by then is tried anew. */
 const WRITE_TIMEOUT_MS = 10_000;
 /** How long a stopping router waits for its last write. */
@@ -123,7 +127,8 @@ export class StatusReporter {
     const keys = statusKeys(status);
     const urgency = urgencyOf(this.#written, keys);
     const now = clock.now();
-    this.#quietUntil = now + (now - startedAt) * COMPARE_SHARE;
+    const costMs = now - startedAt;
+    this.#quietUntil = now + Math.min(costMs * COMPARE_SHARE, Math.max(MAX_REST_MS, costMs * BUSY_SHARE));
     const waitMs = urgency === 'now' ? 0 : urgency === 'soon' ? CLIENTS_MS : HEARTBEAT_MS;
     const dueInMs = this.#writtenAt + waitMs - now;
     if (dueInMs > 0) {

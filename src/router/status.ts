@@ -176,7 +176,7 @@ function visitorRow(visitor: VisitorInfo): RouterStatusClient {
   const what = service?.name ?? visitor.target;
   return {
     id: who === '' ? what : `${who}-${what}`,
-    type: visitor.metas['protocol']?.toUpperCase() === 'UDP' ? 'sudp' : 'stcp',
+    type: visitor.type,
     role: 'visitor',
     remoteAddr: visitor.remoteAddr,
     ...optional('localAddr', visitor.metas['localAddr']),

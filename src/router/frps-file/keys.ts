@@ -103,7 +103,7 @@ export const FRPS_FILE = table({
   maxPortsPerClient: PORT,
   userConnTimeout: SECONDS,
   udpPacketSize: whole(0, 65_507),
-  natholeAnalysisDataReserveHours: unsupported('what is learned of NATs is kept for a week', 0, 168),
+  natholeAnalysisDataReserveHours: unsupported('how long NAT analyses are kept cannot be set', 0, 168),
   allowPorts: list(table({ start: PORT, end: PORT, single: PORT })),
   httpPlugins: unsupported('HTTP plugins are not supported'),
 });
