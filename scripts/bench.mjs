@@ -1,25 +1,119 @@
-// `npm run bench`: builds, measures, prints a table with ratios, the commit and the machine.
+// `npm run bench`: builds, measures all paths in turn, prints the tables, and writes docs/benchmarks.{md,svg} when everything
+// was measured. `npm run bench -- bulk latency` measures parts, `-- soak` runs the endurance test alone.
 import { execFileSync } from 'node:child_process';
-import { cpus } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { throughput } from '../bench/throughput.mjs';
-import { hasProgram } from './demo/services.mjs';
+import { parseArgs } from 'node:util';
+import { drawChart } from '../bench/chart.mjs';
+import { GROUPS, PARTS } from '../bench/parts.mjs';
+import { findPeers, startPaths } from '../bench/paths/all.mjs';
+import { BenchProcesses } from '../bench/processes.mjs';
+import { addDerived, budgetTable, mainTable } from '../bench/report.mjs';
+import { runRounds } from '../bench/rounds.mjs';
+import { soak } from '../bench/soak.mjs';
+
+const USAGE = `Usage: npm run bench -- [--rounds N] [--seconds N] [--only TEXT] [--profile DIR] [PART...]
+Parts: ${Object.keys(GROUPS).join(', ')}, soak; without any all but soak, which also rewrites docs/benchmarks.md.
+--rounds   times that each path is measured, in turn with the others (default 5)
+--seconds  of each measurement (default 2)
+--only     paths whose name contains TEXT; may be given several times
+--profile  directory for a CPU profile of each process of edge
+Programs to compare with are found on PATH, or by EDGE_BENCH_HAPROXY, EDGE_BENCH_FRPS, EDGE_BENCH_FRPC, EDGE_BENCH_RATHOLE.`;
 
 const root = join(import.meta.dirname, '..');
+const capture = (command, args) => execFileSync(command, args, { cwd: root, encoding: 'utf8' }).trim();
 
-if (!hasProgram('haproxy')) throw new Error('missing program: haproxy, the reference of the benchmark');
-execFileSync(process.execPath, [join(root, 'build.mjs')], { stdio: 'inherit' });
+function readArguments() {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      rounds: { type: 'string', default: '5' },
+      seconds: { type: 'string', default: '2' },
+      only: { type: 'string', multiple: true, default: [] },
+      profile: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const unknown = positionals.find((name) => name !== 'soak' && GROUPS[name] === undefined);
+  if (values.help || unknown !== undefined) {
+    console.error(unknown === undefined ? USAGE : `unknown part ${unknown}\n${USAGE}`);
+    process.exit(unknown === undefined ? 0 : 2);
+  }
+  return {
+    rounds: Number(values.rounds),
+    seconds: Number(values.seconds),
+    only: values.only,
+    profile: values.profile,
+    names: positionals,
+  };
+}
+
+/** What was measured, where and with what, as one line. */
+function describeRun(peers) {
+  const isChanged = capture('git', ['status', '--porcelain', '--', 'src']) !== '';
+  const versions = [
+    `Node ${process.version}`,
+    peers.haproxy && `HAProxy ${capture(peers.haproxy, ['-v']).split(' ')[2]}`,
+    peers.frps && `frp ${capture(peers.frps, ['--version'])}`,
+    peers.rathole &&
+      `rathole ${/Build Version:\s*(\S+)/u.exec(capture(peers.rathole, ['--version']))?.[1] ?? ''}`,
+  ];
+  return [
+    new Date().toISOString().slice(0, 10),
+    `commit ${capture('git', ['rev-parse', '--short=10', 'HEAD'])}${isChanged ? ' with changes' : ''}`,
+    `${cpus().length} × ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 1024 ** 3)} GiB, Linux ${release()}`,
+    versions.filter(Boolean).join(', '),
+  ].join('; ');
+}
+
+const MARK = { begin: '<!-- figures: begin -->', end: '<!-- figures: end -->' };
+
+/** Puts the figures between the marks of docs/benchmarks.md; what people wrote around them stays. */
+function writeDocs(results, lines) {
+  const file = join(root, 'docs/benchmarks.md');
+  const text = readFileSync(file, 'utf8');
+  const [from, to] = [text.indexOf(MARK.begin), text.indexOf(MARK.end)];
+  if (from < 0 || to < from) throw new Error(`${file}: the marks around the figures are missing`);
+  writeFileSync(file, `${text.slice(0, from)}${MARK.begin}\n\n${lines.join('\n')}\n\n${text.slice(to)}`);
+  writeFileSync(join(root, 'docs/benchmarks.svg'), drawChart(results));
+}
+
+async function withProcesses(profile, run) {
+  const cleanups = [];
+  const processes = new BenchProcesses((dead) => console.error(processes.tail(dead)), profile);
+  try {
+    return await run(processes, cleanups);
+  } finally {
+    await processes.stop();
+    await Promise.all(cleanups.map((undo) => undo()));
+  }
+}
+
+async function compare({ rounds, seconds, only, profile, names }) {
+  const isWhole = names.length === 0 && only.length === 0;
+  const wanted = new Set((names.length === 0 ? Object.keys(GROUPS) : names).flatMap((name) => GROUPS[name]));
+  const parts = Object.keys(PARTS).filter((part) => wanted.has(part));
+  const peers = findPeers();
+  const results = await withProcesses(profile, async (processes, cleanups) => {
+    const all = await startPaths(processes, peers, cleanups);
+    const paths = all.filter(({ name }) => only.length === 0 || only.some((text) => name.includes(text)));
+    return runRounds(paths, parts, { rounds, seconds, report: (text) => console.error(text) });
+  });
+  addDerived(results);
+  const run = `${describeRun(peers)}; ${rounds} rounds of ${seconds} s.`;
+  const lines = [run, '', ...mainTable(results), '', ...budgetTable(results)];
+  console.log(lines.join('\n'));
+  if (isWhole) writeDocs(results, lines);
+}
+
+const options = readArguments();
+execFileSync(process.execPath, [join(root, 'build.mjs')], { stdio: ['ignore', 'ignore', 'inherit'] });
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1)); // ends the processes on the way
-const lines = await throughput();
-const commit = execFileSync('git', ['rev-parse', '--short=10', 'HEAD'], {
-  cwd: root,
-  encoding: 'utf8',
-}).trim();
-const haproxy = execFileSync('haproxy', ['-v'], { encoding: 'utf8' }).split(' ')[2];
-console.log(
-  `\nbulk throughput, app ← sidecar ← router ← sidecar ← service; ratios to three chained HAProxy TCP hops\n`,
-);
-for (const line of lines) console.log(line);
-console.log(
-  `\ncommit ${commit}, Node ${process.version}, HAProxy ${haproxy}, ${cpus().length} × ${cpus()[0]?.model.trim()}`,
-);
+if (options.names.includes('soak')) {
+  console.log(
+    (await withProcesses(options.profile, (processes, cleanups) => soak(processes, cleanups))).join('\n'),
+  );
+}
+const compared = options.names.filter((name) => name !== 'soak');
+if (compared.length > 0 || options.names.length === 0) await compare({ ...options, names: compared });

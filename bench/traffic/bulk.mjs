@@ -1,5 +1,5 @@
-// Receives over some streams at once for a while: `node sink.mjs HOST PORT STREAMS SECONDS`. Prints bytes a second,
-// counted after a warm-up, in which windows and buffers grow to their working size.
+// Receives over some streams at once for a while: `node bulk.mjs HOST PORT STREAMS SECONDS`. Says "begin" after a warm-up,
+// in which windows and buffers grow to their working size, "end" when the time is over, and then the bytes between.
 import { connect } from 'node:net';
 
 const WARM_UP_MS = 700;
@@ -18,7 +18,7 @@ function open() {
         return true;
       },
     };
-    const socket = connect({ host, port: Number(port), onread });
+    const socket = connect({ host, port: Number(port), onread }, () => socket.write('B'));
     socket.on('error', reject);
     socket.on('close', () => reject(new Error(`${host}:${port} closed the stream`)));
   });
@@ -29,7 +29,9 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const sockets = await Promise.all(Array.from({ length: Number(streams) }, open));
 await pause(WARM_UP_MS);
 const [startBytes, startedAt] = [bytes, performance.now()];
+console.log('begin');
 await pause(Number(seconds) * 1000);
-const rate = ((bytes - startBytes) / (performance.now() - startedAt)) * 1000;
-for (const socket of sockets) socket.destroy();
-console.log(Math.round(rate));
+const result = { bytes: bytes - startBytes, seconds: (performance.now() - startedAt) / 1000 };
+console.log('end');
+for (const socket of sockets) socket.removeAllListeners('close').destroy();
+console.log(JSON.stringify(result));
