@@ -57,6 +57,16 @@ test('the first port has the plain name, further ones end in their port', () => 
   assert.deepEqual(names, ['web.default.pod-1', 'web.default.pod-1-81', 'db.default.pod-1']);
 });
 
+test('a service that begins to want a PROXY header is registered anew', () => {
+  const exports = create();
+  const { router, client } = online('a');
+  exports.reconcile(define([service('web', 80)]), [router]);
+  assert.equal(client.proxies.get('web.default.pod-1')?.proxyProtocol, undefined);
+  exports.reconcile(define([{ ...service('web', 80), proxyProtocol: 'v2' }]), [router]);
+  assert.equal(client.proxies.get('web.default.pod-1')?.proxyProtocol, 'v2');
+  exports.withdraw();
+});
+
 test('TCP and UDP of one port have names of their own', () => {
   const udp = (name: string, port: number): ExportedService => ({ ...service(name, port), protocol: 'UDP' });
   const names = define([

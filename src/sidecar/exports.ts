@@ -11,7 +11,6 @@ import { UdpProvider } from '../tunnel/frpc/udp-provider.ts';
 import type { ByteStream } from '../tunnel/byte-stream.ts';
 import { relay } from '../tunnel/relay.ts';
 import type { RelayHandle } from '../tunnel/relay.ts';
-import { isSealed } from '../tunnel/seal/sealed-stream.ts';
 import { socketStream } from '../tunnel/socket-stream.ts';
 import type { RouterClient } from './router-clients.ts';
 import { sealState } from './sealing.ts';
@@ -191,6 +190,7 @@ export function createExports(deps: ExportsDeps): Exports {
       secretKey: definition.secretKey,
       ...(definition.seal === undefined ? {} : { seal: { ...definition.seal, port: definition.port } }),
       allowUsers: ['*'],
+      ...(definition.proxyProtocol === undefined ? {} : { proxyProtocol: definition.proxyProtocol }),
       metas: {
         service: definition.name,
         namespace: definition.namespace,
@@ -199,12 +199,12 @@ export function createExports(deps: ExportsDeps): Exports {
         node: deps.identity.node,
         pod: deps.identity.pod,
       },
-      onConnection: ({ stream, wire }) => {
+      onConnection: ({ stream, wire, isSealed = false }) => {
         if (entry.datagrams !== undefined) {
           entry.datagrams.serve(stream, wire);
           return;
         }
-        entry.isLatestSealed = isSealed(stream);
+        entry.isLatestSealed = isSealed;
         carry(entry, name, stream);
       },
     });
@@ -319,6 +319,7 @@ function isSameProxy(a: ExportDefinition, b: ExportDefinition): boolean {
     a.port === b.port &&
     a.protocol === b.protocol &&
     a.secretKey === b.secretKey &&
+    a.proxyProtocol === b.proxyProtocol &&
     a.seal?.isRequired === b.seal?.isRequired
   );
 }

@@ -1,7 +1,11 @@
-/** Imports and exports files: `services: [{name, namespace, cluster, ports: [{name, port, protocol, targetPort}]}]`. */
+/**
+ * Imports and exports files: `services: [{name, namespace, cluster, ports: [{name, port, protocol, targetPort,
+ * proxyProtocol}]}]`.
+ */
 import { UsageError } from '../lib/errors.ts';
 import { parseYaml } from '../lib/yaml.ts';
 import { checkLabel, checkPort, mappedPorts, parseProtocol } from './services.ts';
+import type { ProxyProtocolVersion } from '../tunnel/frp/proxy-protocol.ts';
 import type { ExportedService, MappedService, Protocol } from './services.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -12,6 +16,7 @@ interface FilePort {
   /** What the provider listens on. */
   targetPort: number;
   protocol: Protocol;
+  proxyProtocol: ProxyProtocolVersion | undefined;
 }
 
 interface FileService {
@@ -37,12 +42,13 @@ export function parseExportsFile(text: string, source: string, defaultNamespace:
   return parseFile(text, source, defaultNamespace).flatMap(({ name, namespace, ports }) => {
     if (ports.length === 0)
       throw new UsageError(`${source}: service ${name}.${namespace}: an exported service needs ports`);
-    return ports.map(({ port, targetPort, protocol }) => ({
+    return ports.map(({ port, targetPort, protocol, proxyProtocol }) => ({
       name,
       namespace,
       port,
       protocol,
       target: { host: '127.0.0.1', port: targetPort },
+      ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
     }));
   });
 }
@@ -77,7 +83,28 @@ function parsePort(value: unknown, what: string): FilePort {
   const entry = fields(value, what);
   const protocol = parseProtocol(optionalText(entry['protocol'], 'protocol', what) ?? 'TCP', what);
   const port = checkPort(entry['port'] ?? entry['targetPort'], 'port', what);
-  return { port, targetPort: checkPort(entry['targetPort'] ?? port, 'targetPort', what), protocol };
+  return {
+    port,
+    targetPort: checkPort(entry['targetPort'] ?? port, 'targetPort', what),
+    protocol,
+    proxyProtocol: parseProxyProtocol(
+      optionalText(entry['proxyProtocol'], 'proxyProtocol', what),
+      protocol,
+      what,
+    ),
+  };
+}
+
+function parseProxyProtocol(
+  text: string | undefined,
+  protocol: Protocol,
+  what: string,
+): ProxyProtocolVersion | undefined {
+  if (text === undefined) return undefined;
+  if (text !== 'v1' && text !== 'v2')
+    throw new UsageError(`${what}: proxyProtocol "${text}" is not v1 or v2`);
+  if (protocol !== 'TCP') throw new UsageError(`${what}: proxyProtocol needs protocol TCP`);
+  return text;
 }
 
 function fields(value: unknown, what: string): Fields {

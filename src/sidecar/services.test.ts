@@ -159,6 +159,19 @@ test('an exports file sends connections to the target port', () => {
   assert.equal(parseExportsFile(FILE, 'exports.yaml', 'default')[2]?.protocol, 'UDP');
 });
 
+test('an exported port may ask for a PROXY header', () => {
+  const parse = (port: string) => parseExportsFile(`services: [{name: a, ports: [${port}]}]`, 'f', 'default');
+  assert.equal(parse('{port: 80, proxyProtocol: v2}')[0]?.proxyProtocol, 'v2');
+  assert.throws(
+    () => parse('{port: 80, proxyProtocol: v3}'),
+    /ports\[0\]: proxyProtocol "v3" is not v1 or v2/u,
+  );
+  assert.throws(
+    () => parse('{port: 80, protocol: UDP, proxyProtocol: v1}'),
+    /proxyProtocol needs protocol TCP/u,
+  );
+});
+
 test('a wrong file names its entry', () => {
   const entry = /f: services\[0\]/u;
   assert.throws(() => parseImportsFile('services: [{name: A}]', 'f', 'default'), entry);

@@ -2,6 +2,7 @@
 import { parseHostPort } from '../lib/address.ts';
 import type { HostPort } from '../lib/address.ts';
 import { UsageError } from '../lib/errors.ts';
+import type { ProxyProtocolVersion } from '../tunnel/frp/proxy-protocol.ts';
 
 /** What a port of a service speaks. */
 export type Protocol = 'TCP' | 'UDP';
@@ -29,6 +30,8 @@ export interface ExportedService {
   protocol: Protocol;
   /** Where connections, or datagrams, go. */
   target: HostPort;
+  /** Connections to the target begin with a PROXY header that names the consumer's address. */
+  proxyProtocol?: ProxyProtocolVersion;
 }
 
 /** What a service is known by everywhere: `NAME.NAMESPACE`. */

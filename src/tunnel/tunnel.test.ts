@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { test } from 'node:test';
@@ -17,6 +18,7 @@ import { collect } from '../../test/support/stream-pair.ts';
 import { waitFor } from '../../test/support/wait.ts';
 import { TUNNEL_ERRORS } from './errors.ts';
 import { message } from './frp/message.ts';
+import { decodeProxyHeader } from './frp/proxy-protocol.ts';
 import { encodeV1 } from './frp/v1.ts';
 import type { FrpServer } from './frps/types.ts';
 
@@ -176,6 +178,55 @@ test('a new login with the same run id wins at once and takes its names over', a
   );
   await waitFor(() => old.phase !== 'online', { what: 'old session replaced' });
   assert.equal(server.sessions().filter((session) => session.runId === runId).length, 1);
+});
+
+for (const proxyProtocol of ['v1', 'v2'] as const) {
+  test(`a service that wants a PROXY header ${proxyProtocol} reads its user first, wrapped or not`, async (t) => {
+    const server = await startServer(t);
+    const seen: { port: number | undefined; rest: string }[] = [];
+    const service = await listenTcp(t, (socket) => {
+      socket.resume();
+      socket.once('data', (chunk: Buffer) => {
+        const header = decodeProxyHeader(chunk);
+        const rest = chunk.subarray(header?.length ?? 0).toString();
+        seen.push({ port: header?.addresses?.sourcePort, rest });
+        if (rest !== '') socket.end('seen');
+        else socket.once('data', (more: Buffer) => socket.end(`seen ${more.toString()}`));
+      });
+    });
+    const client = await startClient(t, portOf(server));
+    const wrapped = { proxyProtocol, useCompression: true, useEncryption: true };
+    await publish(client, service, { name: 'tcp', type: 'tcp', ...wrapped });
+    await publish(client, service, { proxyProtocol });
+    const socket = connect({ port: server.proxies()[0]?.remotePort as number, host: '127.0.0.1' });
+    socket.write('hello');
+    const own = await waitFor(() => socket.localPort, { what: 'the own port' });
+    await once(socket, 'data');
+    assert.equal(seen[0]?.port, own);
+    const visitorPort = await listenVisitor(t, client);
+    assert.match((await ask(visitorPort, 'hello')).toString(), /^seen/u);
+    assert.equal(seen[1]?.port, Number(server.sessions()[0]?.remoteAddr.split(':').at(-1)));
+  });
+}
+
+test('limits of a proxy hold in both modes, over all its connections', async (t) => {
+  const server = await startServer(t);
+  const service = await listenTcp(t, (socket) => socket.pipe(socket));
+  const client = await startClient(t, portOf(server));
+  for (const bandwidthLimitMode of ['client', 'server'] as const) {
+    const limits = { bandwidthLimit: '1MB', bandwidthLimitMode };
+    await publish(client, service, { name: bandwidthLimitMode, type: 'tcp', ...limits });
+    const port = server.proxies().find(({ name }) => name === bandwidthLimitMode)?.remotePort as number;
+    const began = performance.now();
+    // Two connections, both directions: 2 MiB, of which the first second's worth is free.
+    const echoes = await Promise.all([1, 2].map(() => ask(port, Buffer.alloc(512 * 1024))));
+    assert.deepEqual(
+      echoes.map(({ length }) => length),
+      [512 * 1024, 512 * 1024],
+    );
+    const seconds = (performance.now() - began) / 1000;
+    assert.ok(seconds > 0.6 && seconds < 4, `${bandwidthLimitMode}: ${seconds} s`);
+  }
 });
 
 test('two proxies of one name: the second is refused with a reason', async (t) => {

@@ -8,6 +8,7 @@ import type { Message, MessageOf } from '../frp/message.ts';
 import { withPrefix } from '../frp/message-channel.ts';
 import type { WireProtocol } from '../frp/wire-protocol.ts';
 import { acceptPayload, SEAL_METAS } from '../seal/negotiation.ts';
+import { isSealed } from '../seal/sealed-stream.ts';
 import { createLimiter, proxyHeader } from './provider-stream.ts';
 import type { StreamLimiter } from './provider-stream.ts';
 import type { ProxyDefinition, ProxyHandle } from './types.ts';
@@ -135,7 +136,9 @@ export class ProxyTable {
     const { definition } = entry;
     const header = proxyHeader(definition, start);
     if (header === undefined) {
-      stream.destroy(new TunnelError('protocol', `no PROXY header for ${start.src_addr} to ${start.dst_addr}`));
+      stream.destroy(
+        new TunnelError('protocol', `no PROXY header for ${start.src_addr} to ${start.dst_addr}`),
+      );
       return;
     }
     const payload = unwrapper.wrapWork(
@@ -147,6 +150,7 @@ export class ProxyTable {
       (opened) =>
         definition.onConnection({
           stream: withPrefix(opened, header),
+          isSealed: isSealed(opened),
           wire: unwrapper.wireProtocol,
           ...(start.src_addr === '' ? {} : { sourceAddress: start.src_addr, sourcePort: start.src_port }),
         }),

@@ -49,6 +49,8 @@ export interface ProviderConnection {
   /** The user's address as the server sees it; absent for types without one. */
   sourceAddress?: string;
   sourcePort?: number;
+  /** Whether the stream is sealed from end to end. */
+  isSealed?: boolean;
   /** How the session frames messages, for types that carry datagrams; v1 when absent. */
   wire?: WireProtocol;
 }
