@@ -80,16 +80,22 @@ test('a provider appears as service and as client', () => {
 test('a visitor appears as client of its target', () => {
   const visitors = [
     sampleVisitor('redis.cache', { loginMetas: { pod: 'pod-b' }, metas: { localAddr: '127.0.66.1:6379' } }),
-    sampleVisitor('ssh', { clientId: 'laptop' }),
+    sampleVisitor('ssh', { clientId: 'laptop', type: 'sudp' }),
     sampleVisitor('web.default.pod-a', { runId: 'abc' }),
   ];
   const status = buildStatus(input({ view: view({ visitors }) }));
   assert.deepEqual(
-    status.clients?.map((client) => [client.id, client.role, client.serviceName, client.localAddr]),
+    status.clients?.map((client) => [
+      client.id,
+      client.role,
+      client.type,
+      client.serviceName,
+      client.localAddr,
+    ]),
     [
-      ['abc-web', 'visitor', 'web.default', undefined],
-      ['laptop-ssh', 'visitor', undefined, undefined],
-      ['pod-b-redis', 'visitor', 'redis.cache', '127.0.66.1:6379'],
+      ['abc-web', 'visitor', 'stcp', 'web.default', undefined],
+      ['laptop-ssh', 'visitor', 'sudp', undefined, undefined],
+      ['pod-b-redis', 'visitor', 'stcp', 'redis.cache', '127.0.66.1:6379'],
     ],
   );
 });

@@ -169,7 +169,6 @@ export function createMappings(deps: MappingsDeps): Mappings {
           metas: {
             localAddr: formatHostPort(address, port),
             sourceAddr: formatHostPort(user.address, user.port),
-            ...(protocol === 'UDP' ? { protocol } : {}),
           },
         },
         ...(seal === undefined || protocol === 'UDP' ? {} : { seal }),

@@ -58,6 +58,13 @@ test('where sealing is required Routers are told a key from which the secret can
   assert.equal(exported[0]?.seal?.isRequired, true);
 });
 
+test('where sealing is required UDP ports that Routers report are not listened on', () => {
+  const config = configure({ ...BOTH, SIDECAR_SECRET_KEY: 's', SIDECAR_REQUIRE_SEALED: 'true' });
+  const known = mappingDefinitions(config, new Map(), (_key, protocol) => (protocol === 'UDP' ? [53] : [80]));
+  const [mapped] = sealing.mapped(known, config);
+  assert.deepEqual([mapped?.ports, mapped?.udpPorts], [[80], []]);
+});
+
 test('one service may differ from the rest', () => {
   const config = configure({ SIDECAR_MAPPED_SERVICES: 'web,db', SIDECAR_SECRET_KEY: 'secret' }, [
     { name: 'db', requireSealed: true, secretKey: 'own' },

@@ -35,10 +35,12 @@ export function createSealing(): Sealing {
   };
   return {
     mapped: (definitions, config) =>
-      definitions.map((definition) => ({
-        ...definition,
-        ...apply(definition.secretKey, definition.key, config),
-      })),
+      definitions.map((definition) => {
+        const applied = apply(definition.secretKey, definition.key, config);
+        // UDP cannot be sealed: where it must be, UDP ports that Routers report stay closed.
+        const udpPorts = applied.seal?.isRequired === true ? [] : definition.udpPorts;
+        return { ...definition, udpPorts, ...applied };
+      }),
     exported: (definitions, config) =>
       definitions.map((definition) => {
         const applied = apply(definition.secretKey, serviceKey(definition), config);

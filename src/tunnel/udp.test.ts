@@ -48,6 +48,7 @@ for (const [what, settings, payload] of [
     assert.ok((udp?.bytesIn ?? 0) > 5 * 1200);
     assert.ok((udp?.bytesOut ?? 0) > 5 * 1200);
     assert.equal(sudp?.connections, 1);
+    assert.equal(server.visitors()[0]?.type, 'sudp');
     assert.ok(server.totals().bytesIn > 10 * 1200);
   });
 }

@@ -103,7 +103,8 @@ function someMessage(wire: WireProtocol): Buffer {
       message('UDPPacket', { c, r: { ip: '192.0.2.1', port: below(65_536), zone: '' } }),
     );
   }
-  if (random() < 0.2) return encodeMessage(wire, message(pick(['Ping', 'Pong', 'CloseProxy'] as const)));
+  if (random() < 0.2)
+    return encodeMessage(wire, pick([message('Ping'), message('Pong'), message('CloseProxy')]));
   const json = Buffer.from(JSON.stringify({ c: pick(CONTENTS), l: pick(ADDRESSES), r: pick(ADDRESSES) }));
   const header = Buffer.alloc(wire === 'v1' ? 9 : 10);
   if (wire === 'v1') {

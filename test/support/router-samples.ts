@@ -69,6 +69,7 @@ export function sampleVisitor(target: string, fields: Partial<VisitorInfo> = {})
     version: '0.70.1',
     remoteAddr: '192.0.2.8:40000',
     target,
+    type: 'stcp',
     metas: {},
     loginMetas: {},
     connectedAt: EPOCH,

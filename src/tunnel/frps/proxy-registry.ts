@@ -78,14 +78,14 @@ export class ProxyRegistry {
 
   #create(request: ProxyRequest, session: ServerSession): ServerProxy {
     if (VISITED_TYPES.has(request.proxy_type)) return new ServerProxy(request, session, this.#deps.clock);
-    const { proxyBindAddr: bindAddr, udpPacketSize: packetBytes } = this.#deps.config();
+    const { proxyBindAddr: bindAddr } = this.#deps.config();
     if (request.proxy_type !== 'udp')
       return new TcpProxy(request, session, { ...this.#deps, groups: this.#groups, bindAddr });
     return new UdpProxy(request, session, {
       ...this.#deps,
       ports: this.#deps.udpPorts,
       bindAddr,
-      packetBytes,
+      packetBytes: () => this.#deps.config().udpPacketSize,
     });
   }
 

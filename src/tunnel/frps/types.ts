@@ -112,6 +112,8 @@ export interface VisitorInfo {
   remoteAddr: string;
   /** What it asked for: a proxy name or a service. */
   target: string;
+  /** Of the proxy that its latest connection reached: stcp or sudp. */
+  type: string;
   /** Metadata of its latest connection (`localAddr`). */
   metas: Readonly<Record<string, string>>;
   /** Metadata of its login (`pod`, `node`). */

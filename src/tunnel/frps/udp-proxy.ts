@@ -25,8 +25,8 @@ export interface UdpProxyDeps {
   /** Ports of udp proxies; tcp proxies have their own. */
   ports: PortAllocator;
   bindAddr: string;
-  /** Larger datagrams of users are dropped, bytes. */
-  packetBytes: number;
+  /** Larger datagrams of users are dropped, bytes; as configured now. */
+  packetBytes(): number;
   userConnTimeoutMs(): number;
   totals: TrafficCounter;
   onChange(): void;
@@ -165,7 +165,7 @@ export class UdpProxy extends ServerProxy {
   }
 
   #fromUser(payload: Buffer, address: string, port: number): void {
-    if (payload.length > this.#deps.packetBytes) {
+    if (payload.length > this.#deps.packetBytes()) {
       this.#dropped += 1;
       return;
     }

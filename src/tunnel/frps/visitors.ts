@@ -63,7 +63,7 @@ export class Visitors {
     try {
       const session = this.#sessionOf(request);
       const { proxy, work } = await this.#reach(request, session, remoteAddr);
-      const use = this.#use(request, session, remoteAddr);
+      const use = this.#use(request, session, remoteAddr, proxy.type);
       const metas = agreedMetas(request.metas, proxy.request.metas);
       channel.send(message('NewVisitorConnResp', { proxy_name: request.proxy_name, metas }));
       const user = wrapPayload(channel.release(), {
@@ -210,12 +210,13 @@ export class Visitors {
     return isAllowed ? undefined : `user "${user}" is not allowed`;
   }
 
-  #use(request: Request, session: ServerSession | undefined, remoteAddr: string): Use {
+  #use(request: Request, session: ServerSession | undefined, remoteAddr: string, type: string): Use {
     const runId = session?.runId ?? '';
     const key = `${runId === '' ? remoteAddr : runId} ${request.proxy_name}`;
     const known = this.#uses.get(key);
     if (known !== undefined) {
       known.info.metas = request.metas;
+      known.info.type = type;
       return known;
     }
     if (this.#uses.size >= MAX_IDLE_USES) this.#prune();
@@ -228,6 +229,7 @@ export class Visitors {
         version: session?.login.version ?? '',
         remoteAddr,
         target: request.proxy_name,
+        type,
         metas: request.metas,
         loginMetas: session?.login.metas ?? {},
         connectedAt: this.#deps.clock.wallNow(),
