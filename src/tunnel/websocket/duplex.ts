@@ -12,8 +12,8 @@ export const WEBSOCKET_OPTIONS = {
   perMessageDeflate: false,
   /** Versions before 0.70 put binary data into text frames. */
   skipUTF8Validation: true,
-  /** Real peers write 64 KiB at most; this bounds what an unknown one makes us hold, bytes. */
-  maxPayload: 1024 * 1024,
+  /** Real peers write 64 KiB at most; this bounds what one that has not logged in makes us hold, bytes. */
+  maxPayload: 256 * 1024,
   /** Answered by the duplex, which looks at what is queued first. */
   autoPong: false,
   /** Time for the peer to answer a close frame, milliseconds. */
