@@ -3,6 +3,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formatYaml, parseYaml, parseYamlDocuments } from './yaml.ts';
 
+test('texts nested too deeply are refused before the parser sees them', () => {
+  for (const text of ['['.repeat(5000), '{a: '.repeat(5000), '- '.repeat(5000), '? '.repeat(5000)]) {
+    assert.throws(
+      () => parseYaml(text, 'x'),
+      (err: unknown) => err instanceof Error && err.message === 'x: nested too deeply',
+    );
+  }
+  const levels = 200;
+  assert.doesNotThrow(() => parseYaml('['.repeat(levels) + ']'.repeat(levels), 'x'));
+});
+
 test('reads several documents and leaves empty ones out', () => {
   assert.deepEqual(parseYamlDocuments('a: 1\n---\n---\nb: [2]\n---\n# only a comment\n', 'f'), [
     { a: 1 },

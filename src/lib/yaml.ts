@@ -1,17 +1,55 @@
 /** YAML in and out; the one place that touches the `yaml` package. JSON is read as YAML. */
 import { LineCounter, parseAllDocuments, stringify } from 'yaml';
+import type { ScalarTag } from 'yaml';
 import { EdgeError } from './errors.ts';
 
 /** Alias expansions allowed in a document: stops "billion laughs" bodies. */
 const MAX_ALIASES = 100;
 
+/** Nesting allowed in a document: the parser goes one call deeper for each level, and the stack is not endless. */
+const MAX_FLOW_LEVELS = 256;
+/** Each level of block style starts at a column of its own, so the columns before a line's text bound its level. */
+const TOO_DEEP_BLOCK = /^[ \-?:]{1024}/mu;
+
+/** Whether brackets are nested too deeply; those in texts count too, which no honest text notices. */
+function isTooDeep(text: string): boolean {
+  let levels = 0;
+  for (const [bracket] of text.matchAll(/[[\]{}]/gu)) {
+    levels = bracket === '[' || bracket === '{' ? levels + 1 : Math.max(0, levels - 1);
+    if (levels > MAX_FLOW_LEVELS) return true;
+  }
+  return TOO_DEEP_BLOCK.test(text);
+}
+
+/** The words that YAML 1.1 reads as booleans and 1.2 as texts. */
+const BOOLEAN_WORDS = [
+  { test: /^(?:y|Y|yes|Yes|YES|on|On|ON)$/u, value: true },
+  { test: /^(?:n|N|no|No|NO|off|Off|OFF)$/u, value: false },
+].map(({ test, value }): ScalarTag => ({
+  tag: 'tag:yaml.org,2002:bool',
+  default: true,
+  test,
+  resolve: () => value,
+}));
+
+/** How a text is read. */
+export interface YamlOptions {
+  /** Read `yes`, `no`, `on` and `off` as booleans, as YAML 1.1 and with it Kubernetes has them. */
+  hasBooleanWords?: boolean;
+}
+
 /**
  * Parses every document of a YAML text; empty documents are left out.
  * Throws EDGE_ERR_YAML_PARSE that names `source`, line and column.
  */
-export function parseYamlDocuments(text: string, source: string): unknown[] {
+export function parseYamlDocuments(text: string, source: string, options: YamlOptions = {}): unknown[] {
+  if (isTooDeep(text)) throw new EdgeError('EDGE_ERR_YAML_PARSE', `${source}: nested too deeply`);
   const lines = new LineCounter();
-  const documents = parseAllDocuments(text, { lineCounter: lines, uniqueKeys: true });
+  const documents = parseAllDocuments(text, {
+    lineCounter: lines,
+    uniqueKeys: true,
+    ...(options.hasBooleanWords === true ? { customTags: BOOLEAN_WORDS } : {}),
+  });
   const values: unknown[] = [];
   for (const document of documents) {
     const problem = document.errors[0];
@@ -33,8 +71,8 @@ export function parseYamlDocuments(text: string, source: string): unknown[] {
 }
 
 /** Parses a text that holds one document; undefined when it is empty. */
-export function parseYaml(text: string, source: string): unknown {
-  const values = parseYamlDocuments(text, source);
+export function parseYaml(text: string, source: string, options: YamlOptions = {}): unknown {
+  const values = parseYamlDocuments(text, source, options);
   if (values.length > 1)
     throw new EdgeError('EDGE_ERR_YAML_PARSE', `${source}: holds ${values.length} documents, wanted one`);
   return values[0];

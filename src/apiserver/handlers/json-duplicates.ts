@@ -2,8 +2,16 @@
 
 /** Paths reported at most. */
 const MAX_FOUND = 20;
+/**
+ * Levels of a body. What comes later walks it by recursion, and near the end of the stack V8 ends the whole process
+ * when it has to compile a regular expression; the schemas have no more than a dozen levels.
+ */
+const MAX_LEVELS = 256;
 
-/** The paths of repeated members (`spec.frps.bindPort`) of a text that JSON.parse has accepted. */
+/**
+ * The paths of repeated members (`spec.frps.bindPort`) of a text that JSON.parse has accepted. Throws for one that
+ * is nested deeper than 256 levels.
+ */
 export function findDuplicateFields(text: string): string[] {
   const found: string[] = [];
   // one frame a level: the members seen in an object, or the next index of an array
@@ -11,9 +19,10 @@ export function findDuplicateFields(text: string): string[] {
   const token = /"(?:[^"\\]|\\.)*"|[{}[\],]/gu;
   let isKeyNext = false;
   let pathOfValue = '';
-  for (let match = token.exec(text); match !== null && found.length < MAX_FOUND; match = token.exec(text)) {
+  for (let match = token.exec(text); match !== null; match = token.exec(text)) {
     const piece = match[0];
     const top = stack.at(-1);
+    if (stack.length > MAX_LEVELS) throw new Error(`nested deeper than ${MAX_LEVELS} levels`);
     if (piece === '{') {
       stack.push({ keys: new Set(), index: 0, path: pathOfValue });
       isKeyNext = true;
@@ -30,7 +39,7 @@ export function findDuplicateFields(text: string): string[] {
     } else if (isKeyNext && top?.keys !== undefined) {
       const key = JSON.parse(piece) as string;
       pathOfValue = top.path === '' ? key : `${top.path}.${key}`;
-      if (top.keys.has(key)) found.push(pathOfValue);
+      if (top.keys.has(key) && found.length < MAX_FOUND) found.push(pathOfValue);
       top.keys.add(key);
       isKeyNext = false;
     }

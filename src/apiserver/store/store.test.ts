@@ -481,3 +481,23 @@ test('writes to a closed store are refused, and closing twice is harmless', asyn
   await store.close();
   await assert.rejects(put(store, 'a', 1), (err: unknown) => errorCode(err) === 'EDGE_ERR_STORE_CLOSED');
 });
+
+test('a wall clock that jumps years either way costs neither writes nor the history that watches need', async () => {
+  const dir = await makeDirectory();
+  let wall = Date.UTC(2030, 0, 1);
+  const clock = { ...systemClock, wallNow: () => new Date(wall) };
+  const deps = { files: systemFiles, clock, log: silentLogger };
+  const history = { ...DEFAULT_HISTORY, minEvents: 10 };
+  const store = await openStore({ dir, journalBytes: 1 << 24, history }, deps);
+  const year = 365 * 24 * 60 * 60_000;
+  for (let at = 1; at <= 40; at++) {
+    wall += at % 2 === 0 ? 3 * year : -5 * year;
+    const { stored } = await put(store, 'a', at);
+    assert.equal(stored?.revision, at);
+  }
+  assert.ok(store.revision - store.floor >= 10, `floor ${store.floor}`);
+  await store.close();
+  const again = await open(dir);
+  assert.equal(again.revision, 40);
+  await again.close();
+});
