@@ -53,10 +53,13 @@ class SocketStream implements ByteStream {
     if (!this.#isCorked) {
       this.#isCorked = true;
       socket.cork();
-      process.nextTick(this.#uncork);
+      // After the promises that are due: what a chain of awaits writes then leaves together.
+      queueMicrotask(this.#uncorkLast);
     }
     socket.write(chunk);
   }
+
+  readonly #uncorkLast = (): void => process.nextTick(this.#uncork);
 
   readonly #uncork = (): void => {
     this.#isCorked = false;
