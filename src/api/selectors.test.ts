@@ -59,9 +59,12 @@ test('texts that are no label selector are refused with 400', () => {
 });
 
 test('field selectors know metadata.name alone', () => {
-  assert.equal(matchesFields(parseFieldSelector('metadata.name=a'), 'a'), true);
-  assert.equal(matchesFields(parseFieldSelector('metadata.name==a'), 'b'), false);
-  assert.equal(matchesFields(parseFieldSelector('metadata.name!=a,metadata.name!=b'), 'c'), true);
+  assert.equal(matchesFields(parseFieldSelector('metadata.name=a'), { metadata: { name: 'a' } }), true);
+  assert.equal(matchesFields(parseFieldSelector('metadata.name==a'), { metadata: { name: 'b' } }), false);
+  assert.equal(
+    matchesFields(parseFieldSelector('metadata.name!=a,metadata.name!=b'), { metadata: { name: 'c' } }),
+    true,
+  );
   assert.throws(
     () => parseFieldSelector('metadata.namespace=x'),
     /field label not supported: metadata\.namespace/u,

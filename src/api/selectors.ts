@@ -100,7 +100,8 @@ export function matchesLabels(
 
 /** One requirement of a field selector. */
 export interface FieldRequirement {
-  field: 'metadata.name';
+  /** A path in dots: `metadata.name`. */
+  field: string;
   isEqual: boolean;
   value: string;
 }
@@ -108,20 +109,36 @@ export interface FieldRequirement {
 /** A parsed field selector; empty matches everything. */
 export type FieldSelector = readonly FieldRequirement[];
 
-/** Parses a field selector; cluster-scoped custom kinds support `metadata.name` only. Throws a 400 Status. */
-export function parseFieldSelector(text: string): FieldSelector {
+/** The field that every kind can be selected by. */
+export const NAME_FIELD = 'metadata.name';
+
+/** Parses a field selector over `metadata.name` and the kind's own `selectable` fields. Throws a 400 Status. */
+export function parseFieldSelector(text: string, selectable: readonly string[] = []): FieldSelector {
   if (text.trim() === '') return [];
   return text.split(',').map((term) => {
     const match = /^\s*([^!=\s]+?)\s*(==|=|!=)\s*(.*?)\s*$/u.exec(term);
     if (match === null) throw badRequest(`invalid selector: '${text}'; can't understand '${term}'`);
-    if (match[1] !== 'metadata.name') throw badRequest(`field label not supported: ${match[1]}`);
-    return { field: 'metadata.name', isEqual: match[2] !== '!=', value: match[3] ?? '' };
+    const field = match[1] ?? '';
+    if (field !== NAME_FIELD && !selectable.includes(field))
+      throw badRequest(`field label not supported: ${field}`);
+    return { field, isEqual: match[2] !== '!=', value: match[3] ?? '' };
   });
 }
 
-/** Whether an object's name satisfies every requirement. */
-export function matchesFields(selector: FieldSelector, name: string | undefined): boolean {
-  return selector.every((requirement) => (requirement.value === name) === requirement.isEqual);
+/** Whether an object satisfies every requirement; an absent field is the empty text. */
+export function matchesFields(selector: FieldSelector, object: unknown): boolean {
+  return selector.every(({ field, isEqual, value }) => (fieldText(object, field) === value) === isEqual);
+}
+
+function fieldText(object: unknown, field: string): string {
+  let value = object;
+  for (const key of field.split('.')) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return '';
+    value = (value as Record<string, unknown>)[key];
+  }
+  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
+    ? String(value)
+    : '';
 }
 
 /** A label selector and a field selector together. */
@@ -130,7 +147,7 @@ export interface Selectors {
   fields: FieldSelector;
 }
 
-/** Whether an object's metadata satisfies both selectors. */
-export function matches(selectors: Selectors, metadata: ObjectMeta): boolean {
-  return matchesFields(selectors.fields, metadata.name) && matchesLabels(selectors.labels, metadata.labels);
+/** Whether an object satisfies both selectors. */
+export function matches(selectors: Selectors, object: { metadata: ObjectMeta }): boolean {
+  return matchesFields(selectors.fields, object) && matchesLabels(selectors.labels, object.metadata.labels);
 }

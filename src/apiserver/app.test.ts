@@ -486,15 +486,28 @@ test('lists page, select and report one revision', async () => {
   const second = await api.send('GET', `${NODE_MAINTENANCES}?limit=2&continue=${metadata(first).continue}`);
   assert.deepEqual(names(second), ['nm-2', 'nm-3']);
   assert.equal(metadata(second).resourceVersion, metadata(first).resourceVersion);
-  assert.equal(metadata(second).continue, undefined);
+  const third = await api.send('GET', `${NODE_MAINTENANCES}?limit=2&continue=${metadata(second).continue}`);
+  assert.deepEqual(names(third), ['nm-4'], 'all pages show the moment of the first');
+  assert.equal(metadata(third).continue, undefined);
+  const exact = `resourceVersionMatch=Exact&resourceVersion=${metadata(first).resourceVersion}`;
+  const at = await api.send('GET', `${NODE_MAINTENANCES}?${exact}`);
+  assert.equal(names(at).length, 5);
+  const lost = Buffer.from('{"v":1,"rv":1,"after":"nm-1"}').toString('base64url');
+  const gone = await api.send('GET', `${NODE_MAINTENANCES}?limit=2&continue=${lost}`);
+  assert.equal(gone.code, 410);
+  const goOn = (gone.status.metadata as { continue: string }).continue;
+  assert.deepEqual(names(await api.send('GET', `${NODE_MAINTENANCES}?continue=${goOn}`)), ['nm-2', 'nm-3']);
   const select = async (query: string) => names(await api.send('GET', `${NODE_MAINTENANCES}?${query}`));
   assert.deepEqual(await select('labelSelector=even%3Dtrue'), ['nm-0', 'nm-2']);
   assert.deepEqual(await select('labelSelector=even+notin+(true),!x'), ['nm-1', 'nm-3']);
   assert.deepEqual(await select('fieldSelector=metadata.name%3Dnm-3'), ['nm-3']);
+  assert.deepEqual(await select('fieldSelector=spec.nodeName%3Dn2'), ['nm-2']);
+  assert.deepEqual(await select('fieldSelector=spec.nodeName!%3Dn2'), ['nm-0', 'nm-1', 'nm-3']);
   assert.deepEqual(await select('fieldSelector=metadata.name!%3Dnm-3&labelSelector=even!%3Dtrue'), ['nm-1']);
   const refused: [string, number][] = [
     ['labelSelector=a+b', 400],
     ['fieldSelector=spec.x%3D1', 400],
+    ['fieldSelector=spec.services%3D1', 400],
     ['limit=x', 400],
     ['resourceVersion=x', 400],
     ['continue=zzz', 400],

@@ -4,6 +4,7 @@ import { methodNotAllowed, statusError, unknownResource } from '../api/status.ts
 import { commit } from '../lib/build-info.ts';
 import { errorMessage } from '../lib/errors.ts';
 import { auditEntry, isAudited } from './audit-entry.ts';
+import { compressLarge } from './handlers/compress.ts';
 import type { ApiContext, ApiDeps, ApiEnv, Call } from './handlers/context.ts';
 import { startCall } from './handlers/context.ts';
 import { getCrd, listCrds, refuseCrdWrite } from './handlers/crds.ts';
@@ -52,6 +53,7 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
     await limited(c, deps, next);
   });
   if (deps.nodeApi !== undefined) addNodeRoutes(app, deps, deps.nodeApi);
+  app.use(compressLarge);
   addDiscovery(app, deps);
   addReviews(app, deps);
   addResources(app, deps);
@@ -131,6 +133,12 @@ function addResources(app: Hono<ApiEnv>, deps: ApiDeps): void {
   app.all(collection, (c) => {
     throw methodNotAllowed(find(c), c.req.method.toLowerCase());
   });
+
+  // the old form of watches
+  app.get('/apis/:group/:version/watch/:resource', (c) => watchObjects(call(c, 'watch')));
+  app.get('/apis/:group/:version/watch/:resource/:name', (c) =>
+    watchObjects(call(c, 'watch'), c.req.param('name')),
+  );
 
   const object = `${collection}/:name`;
   const named = (c: ApiContext, verb: string, subresource?: Subresource): [Call, string] => {

@@ -71,3 +71,10 @@ test('formats without aliases, folded lines or indented lists, and reads its own
   assert.ok(text.startsWith('list:\n- x: 1\n- x: 1\n'));
   assert.deepEqual(parseYaml(text, 'f'), value);
 });
+
+test('words for booleans are texts, unless YAML 1.1 is wanted', () => {
+  const text = 'a: yes\nb: "on"\nc: [Off, n, no-thing]\n';
+  assert.deepEqual(parseYaml(text, 'f'), { a: 'yes', b: 'on', c: ['Off', 'n', 'no-thing'] });
+  const old = { a: true, b: 'on', c: [false, false, 'no-thing'] };
+  assert.deepEqual(parseYaml(text, 'f', { hasBooleanWords: true }), old);
+});

@@ -87,7 +87,10 @@ export function decodeJson(bytes: Buffer): Body {
 /** Decodes YAML (or JSON, which is YAML); throws a 400 Status, also for several documents or repeated keys. */
 export function decodeYaml(bytes: Buffer): Body {
   try {
-    return { value: parseYaml(bytes.toString(), 'request body'), duplicateFields: [] };
+    return {
+      value: parseYaml(bytes.toString(), 'request body', { hasBooleanWords: true }),
+      duplicateFields: [],
+    };
   } catch (err) {
     throw badRequest(`error converting YAML to JSON: ${errorMessage(err)}`);
   }

@@ -7,6 +7,8 @@ import type { Resource } from '../registry/resources.ts';
 import type { ApiContext } from './context.ts';
 import { cacheableResponse } from './discovery.ts';
 import { parseAccept } from './negotiation.ts';
+import { toSwagger } from './swagger.ts';
+import type { OpenApiDocument } from './swagger.ts';
 
 const OBJECT_META = 'io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta';
 const PROTOBUF_V2 = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
@@ -166,6 +168,7 @@ function document(resources: readonly Resource[]): string {
 export class OpenApi {
   readonly #groups = new Map<string, Resource[]>();
   readonly #documents = new Map<string, string>();
+  #swagger: string | undefined;
 
   constructor(resources: Iterable<Resource>) {
     for (const resource of resources) {
@@ -199,13 +202,15 @@ export class OpenApi {
     return cacheableResponse(c, this.#document(groupVersion), 'application/json');
   }
 
-  /** GET /openapi/v2: old kubectl wants protobuf and is content with an empty document. */
+  /** GET /openapi/v2: JSON in full; kubectl wants protobuf, and is content with an empty document. */
   getV2(c: ApiContext): Response {
     const wantsJson = parseAccept(c.req.header('accept')).some(
       ({ type }) => type === 'application/json' || type === '*/*',
     );
     if (!wantsJson) return cacheableResponse(c, EMPTY_V2, PROTOBUF_V2);
-    const swagger = { swagger: '2.0', info: { title: 'edge', version }, paths: {}, definitions: {} };
-    return cacheableResponse(c, JSON.stringify(swagger), 'application/json');
+    this.#swagger ??= JSON.stringify(
+      toSwagger([...this.#groups.keys()].map((key) => JSON.parse(this.#document(key)) as OpenApiDocument)),
+    );
+    return cacheableResponse(c, this.#swagger, 'application/json');
   }
 }

@@ -3,6 +3,7 @@ import { parseFieldSelector, parseLabelSelector } from '../../api/selectors.ts';
 import type { Selectors } from '../../api/selectors.ts';
 import { badRequest, invalid, statusError } from '../../api/status.ts';
 import type { StatusCause } from '../../api/status.ts';
+import type { Resource } from '../registry/resources.ts';
 import type { ApiContext } from './context.ts';
 
 /** How unknown and repeated fields are treated. */
@@ -113,10 +114,10 @@ export function readBoolean(c: ApiContext, name: string): boolean | undefined {
 }
 
 /** Reads `labelSelector` and `fieldSelector`; throws a 400 Status. */
-export function readSelectors(c: ApiContext): Selectors {
+export function readSelectors(c: ApiContext, resource: Resource): Selectors {
   return {
     labels: parseLabelSelector(c.req.query('labelSelector') ?? ''),
-    fields: parseFieldSelector(c.req.query('fieldSelector') ?? ''),
+    fields: parseFieldSelector(c.req.query('fieldSelector') ?? '', resource.selectableFields),
   };
 }
 

@@ -7,6 +7,7 @@ import type { Call } from './context.ts';
 import { negotiate } from './negotiation.ts';
 import { invalidOptions, readInteger, readRevision, readSelectors, tooLargeRevision } from './parameters.ts';
 import { listResponse, objectResponse } from './respond.ts';
+import { Snapshots } from './snapshots.ts';
 import type { ListMetadata } from './respond.ts';
 
 /** GET of one object or its status. */
@@ -21,7 +22,7 @@ export function getObject(call: Call, name: string): Response {
   return objectResponse(call, form, 200, stored);
 }
 
-/** Where a paged list goes on: after a name, reporting the first page's revision. */
+/** Where a paged list goes on: after a name, in the state of the first page. */
 interface Continuation {
   revision: number;
   after: string;
@@ -49,10 +50,12 @@ function decodeContinue(token: string): Continuation {
 interface ListOptions {
   limit: number;
   continuation: Continuation | undefined;
+  /** A revision other than the newest whose state is wanted, and kept. */
+  exact: number | undefined;
 }
 
 function readListOptions(call: Call): ListOptions {
-  const { c, deps } = call;
+  const { c, deps, resource } = call;
   const causes: StatusCause[] = [];
   const forbid = (field: string, why: string) =>
     causes.push({ reason: 'FieldValueForbidden', message: `Forbidden: ${why}`, field });
@@ -81,34 +84,41 @@ function readListOptions(call: Call): ListOptions {
   if (token !== '' && wanted !== undefined && wanted !== 0) {
     throw badRequest('specifying resource version is not allowed when using continue');
   }
-  const { revision, floor } = deps.store;
+  const { revision } = deps.store;
   if (wanted !== undefined && wanted > revision) throw tooLargeRevision(wanted, revision);
-  // only the newest state is kept; another exact one is answered as one that is gone
-  if (match === 'Exact' && wanted !== undefined && wanted !== revision) {
+  // besides the newest state those of lists under way are kept; others are gone
+  const exact = match === 'Exact' && wanted !== revision ? wanted : undefined;
+  if (exact !== undefined && Snapshots.of(deps.store).get(resource.plural, exact) === undefined) {
     throw expired('The resourceVersion for the provided list is too old.');
   }
   const continuation = token === '' ? undefined : decodeContinue(token);
-  if (continuation !== undefined && (continuation.revision < floor || continuation.revision > revision)) {
+  const snapshots = Snapshots.of(deps.store);
+  if (continuation !== undefined && snapshots.get(resource.plural, continuation.revision) === undefined) {
+    // evicted, or from before a restart: the client may go on at the newest state
+    snapshots.keep(resource.plural, revision, deps.store.list(resource.plural));
     const error = expired('The provided continue parameter is too old to display a consistent list result.');
     error.status.metadata = { continue: encodeContinue({ revision, after: continuation.after }) };
     throw error;
   }
-  return { limit: Math.max(0, readInteger(c, 'limit') ?? 0), continuation };
+  return { limit: Math.max(0, readInteger(c, 'limit') ?? 0), continuation, exact };
 }
 
 /** Selected objects, at most `limit` of them, and the metadata that says how to go on. */
 export function selectPage(call: Call): { items: readonly StoredObject[]; metadata: ListMetadata } {
   const { c, deps, resource } = call;
-  const selectors = readSelectors(c);
-  const { limit, continuation } = readListOptions(call);
+  const selectors = readSelectors(c, resource);
+  const { limit, continuation, exact } = readListOptions(call);
   const hasSelectors = selectors.labels.length > 0 || selectors.fields.length > 0;
-  let items = deps.store.list(resource.plural);
+  const revision = continuation?.revision ?? exact ?? deps.store.revision;
+  const snapshots = Snapshots.of(deps.store);
+  const all = snapshots.get(resource.plural, revision) ?? deps.store.list(resource.plural);
+  let items = all;
   if (continuation !== undefined) items = items.filter((stored) => stored.name > continuation.after);
-  if (hasSelectors) items = items.filter((stored) => matches(selectors, stored.object.metadata));
-  const revision = continuation?.revision ?? deps.store.revision;
+  if (hasSelectors) items = items.filter((stored) => matches(selectors, stored.object));
   const metadata: ListMetadata = { resourceVersion: String(revision) };
   if (limit === 0 || items.length <= limit) return { items, metadata };
   const page = items.slice(0, limit);
+  snapshots.keep(resource.plural, revision, all);
   metadata.continue = encodeContinue({ revision, after: page.at(-1)?.name ?? '' });
   if (!hasSelectors) metadata.remainingItemCount = items.length - limit;
   return { items: page, metadata };

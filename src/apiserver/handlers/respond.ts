@@ -24,7 +24,12 @@ export function textResponse(
 ): Response {
   return new Response(body, {
     status: code,
-    headers: { 'content-type': type, 'cache-control': 'no-cache, private', ...headers },
+    headers: {
+      'content-type': type,
+      'content-length': String(Buffer.byteLength(body)),
+      'cache-control': 'no-cache, private',
+      ...headers,
+    },
   });
 }
 

@@ -16,6 +16,7 @@ import { errorMessage } from '../../lib/errors.ts';
 import { CompactedError } from '../store/errors.ts';
 import { StoredObject } from '../store/store.ts';
 import type { Change, ObjectStore, Subscription } from '../store/store.ts';
+import { Selected } from './watch-selected.ts';
 import type { EventEncoder } from './watch-events.ts';
 
 /** How a watch begins and what it sends. */
@@ -53,6 +54,7 @@ export class WatchStream {
   #stall: Timer | undefined;
   #initial: readonly StoredObject[];
   #initialAt = 0;
+  readonly #selected: Selected | undefined;
   #hasInitialEnd: boolean;
   /** Everything up to here is with the socket or does not concern this watch. */
   #cursor: number;
@@ -76,8 +78,9 @@ export class WatchStream {
     // snapshot, cursor and subscription in one turn of the event loop: nothing can come between
     this.#initial =
       since === undefined
-        ? this.#store.list(resource).filter((stored) => matches(selectors, stored.object.metadata))
+        ? this.#store.list(resource).filter((stored) => matches(selectors, stored.object))
         : [];
+    this.#selected = Selected.forWatch(selectors, this.#store.list(resource), since);
     this.#hasInitialEnd = options.marksInitialEnd;
     this.#cursor = since ?? this.#store.revision;
     this.#subscription = this.#store.subscribe(resource, (changes) => this.#onChanges(changes));
@@ -181,8 +184,9 @@ export class WatchStream {
       ...stored.object,
       metadata: { ...stored.object.metadata, labels: previousLabels ?? {} },
     };
-    const did = type !== 'ADDED' && matches(selectors, before.metadata);
-    const does = type !== 'DELETED' && matches(selectors, stored.object.metadata);
+    const did = type !== 'ADDED' && (this.#selected?.had(stored) ?? matches(selectors, before));
+    const does = type !== 'DELETED' && matches(selectors, stored.object);
+    this.#selected?.note(stored, does, type === 'DELETED');
     if (did && does) this.#write(this.#encoder.event('MODIFIED', stored));
     else if (does) this.#write(this.#encoder.event('ADDED', stored));
     else if (did && type === 'DELETED') this.#write(this.#encoder.event('DELETED', stored));

@@ -1,4 +1,6 @@
 /** watch: checks the parameters, sends the headers at once, and hands the socket to a WatchStream. */
+import { NAME_FIELD } from '../../api/selectors.ts';
+import type { FieldRequirement } from '../../api/selectors.ts';
 import { expired, statusError } from '../../api/status.ts';
 import type { StatusCause } from '../../api/status.ts';
 import { RESPONSE_ALREADY_SENT } from '../../lib/http.ts';
@@ -49,17 +51,22 @@ function readTimeoutMs(call: Call): number {
   return DEFAULT_TIMEOUT_MS * (1 + call.deps.random());
 }
 
+function nameIs(name: string): FieldRequirement {
+  return { field: NAME_FIELD, isEqual: true, value: name };
+}
+
 /** GET of a collection with `watch`. `only` narrows it to one name (the old /watch/ paths). */
-export function watchObjects(call: Call): Response {
+export function watchObjects(call: Call, only?: string): Response {
   const { c, deps, resource } = call;
   const form = negotiate(c.req.header('accept'), ['json', 'table', 'partial']);
   const sendInitialEvents = checkInitialEvents(call);
   const revision = readRevision(c);
   const hasBookmarks = readBoolean(c, 'allowWatchBookmarks') === true;
+  const selectors = readSelectors(c, resource);
   const startsWithAll = sendInitialEvents ?? (revision === undefined || revision === 0);
   const options: WatchOptions = {
     resource: resource.plural,
-    selectors: readSelectors(c),
+    selectors: only === undefined ? selectors : { ...selectors, fields: [...selectors.fields, nameIs(only)] },
     since: startsWithAll ? undefined : (revision ?? deps.store.revision),
     marksInitialEnd: sendInitialEvents === true && hasBookmarks,
     hasBookmarks,

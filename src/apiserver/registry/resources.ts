@@ -34,7 +34,17 @@ export interface Resource {
   /** Checks status alone. */
   validateStatus: Validator;
   columns: readonly Column[];
+  /** Fields besides metadata.name that field selectors may name. */
+  selectableFields: readonly string[];
 }
+
+/**
+ * Selectable fields by plural name. They do not stand in the CRDs, because Kubernetes before 1.31 refuses to install
+ * a CRD that has them.
+ */
+const SELECTABLE_FIELDS: Readonly<Record<string, readonly string[]>> = {
+  nodemaintenances: ['spec.nodeName'],
+};
 
 function createResource(crd: CustomResourceDefinition): Resource {
   const { group, names, versions } = crd.spec;
@@ -61,6 +71,7 @@ function createResource(crd: CustomResourceDefinition): Resource {
       definition,
       path: compileJsonPath(definition.jsonPath),
     })),
+    selectableFields: SELECTABLE_FIELDS[names.plural] ?? [],
   };
 }
 
