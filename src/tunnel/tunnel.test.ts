@@ -52,7 +52,6 @@ for (const [what, client, payload] of [
   ['over a mux in TLS', { tls: {} }, {}],
   ['without a mux in TLS', { tcpMux: false, tls: {} }, {}],
   ['with payload encryption', {}, { useEncryption: true }],
-  ['with compression', {}, { useCompression: true }],
   ['with compression inside encryption', {}, { useEncryption: true, useCompression: true }],
 ] as const) {
   test(`carries an stcp service ${what}, the tail after a half-close included`, async (t) => {
