@@ -22,9 +22,10 @@ import { createSpecCache } from '../router/spec-cache.ts';
 import { createStatusWriter } from '../router/status-writer.ts';
 import { createFrpServer } from '../tunnel/frps/server.ts';
 import { accessLoader, connectionOptions } from './connection.ts';
-import { addOptions, createCommand, readOptions } from './options.ts';
+import { addOptions, createCommand, readOptions, readTextFile } from './options.ts';
 import { createContext, processOptions, runComponent } from './process.ts';
 import type { ProcessContext } from './process.ts';
+import { tuneForRelaying } from './relay-runtime.ts';
 import { checkFile, readLogSettings } from './router-file.ts';
 
 const options = {
@@ -171,6 +172,7 @@ async function runRouter(
       interfaces: networkInterfaces,
     },
   );
+  tuneForRelaying();
   await runComponent(
     {
       checks: router.checks,
@@ -192,7 +194,10 @@ function nodeName({ node }: Settings): string {
 
 /** A flag wins over both variables, the value over the file. */
 function tokenSource({ token: value, tokenFile: file }: Settings, isFileFlag: boolean): TokenSource {
-  if (file !== undefined && (isFileFlag || value === undefined)) return { file };
+  if (file !== undefined && (isFileFlag || value === undefined)) {
+    readTextFile(file, '--token-file'); // read again when the tunnel starts and when it changes; a typo shows now
+    return { file };
+  }
   return value === undefined ? undefined : { value };
 }
 
