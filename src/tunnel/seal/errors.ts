@@ -20,8 +20,6 @@ export const SEAL_ERRORS = {
   tampered: 'EDGE_ERR_SEAL_TAMPERED',
   /** The stream ended without its last record: something was cut off. */
   truncated: 'EDGE_ERR_SEAL_TRUNCATED',
-  /** Sealing is required and the peer does not offer it. */
-  required: 'EDGE_ERR_SEAL_REQUIRED',
 } as const;
 
 /** A failure of a sealed stream. Before payload flows it may be retried elsewhere. */
