@@ -28,6 +28,11 @@ import type { ChangeType } from './store.ts';
 const MAGIC = Buffer.from('EJ01', 'latin1');
 const HEADER_BYTES = 12;
 const MARK_MAGIC = Buffer.from('EJC1', 'latin1');
+/**
+ * Zeros written ahead of the frames. A sync that need not make the file longer waits for its own data alone, not for
+ * the file system's journal with everybody's changes in it.
+ */
+const ZEROS = Buffer.alloc(256 * 1024);
 /** The offset's leading zeros never stand in JSON, so no object can look like a mark. */
 const MARK_BYTES = 16;
 /** Bounds what a damaged length can make us read; a batch is at most 8 MiB and one object more. */
@@ -95,7 +100,7 @@ export interface JournalContents {
   soundBytes: number;
   /** Where that frame began; undefined when there is none. */
   lastFrameAt: number | undefined;
-  /** How many bytes after it are neither frame nor mark. */
+  /** How many bytes after it are neither frame nor mark; zeros up to the end are room for frames to come. */
   tornBytes: number;
   /** Where a sound frame or mark follows the unsound part, which a crash cannot explain; undefined when none does. */
   resumesAt: number | undefined;
@@ -113,8 +118,10 @@ export function decodeJournal(data: Buffer): JournalContents {
     soundBytes = next + HEADER_BYTES + payload.length;
     next = soundBytes + (markAt(data, soundBytes) === lastFrameAt ? MARK_BYTES : 0);
   }
-  const resumesAt = next < data.length ? findTraces(data, next) : undefined;
-  return { records, soundBytes, lastFrameAt, tornBytes: data.length - next, resumesAt };
+  let end = data.length;
+  while (end > next && data[end - 1] === 0) end--;
+  const resumesAt = next < end ? findTraces(data, next) : undefined;
+  return { records, soundBytes, lastFrameAt, tornBytes: end - next, resumesAt };
 }
 
 /** The first byte behind `offset` that was only written after what stands at `offset` had been synced. */
@@ -148,6 +155,8 @@ export class Journal {
   readonly path: string;
   readonly #file: WritableFile;
   #bytes: number;
+  /** How far the file reaches, zeros included. */
+  #allocated: number;
   #hasTail = false;
   /** The mark that belongs at #bytes. It is written there at once, and again with the next frame if that failed. */
   #mark: Buffer | undefined;
@@ -158,6 +167,7 @@ export class Journal {
     this.#file = file;
     this.#bytes = bytes;
     this.#mark = mark;
+    this.#allocated = bytes + (mark?.length ?? 0);
   }
 
   /**
@@ -196,7 +206,7 @@ export class Journal {
     try {
       if (this.#hasTail) await this.#cutTail();
       this.#hasTail = true;
-      await this.#file.write(Buffer.concat([mark, frame]), this.#bytes);
+      await this.#writeFrame(Buffer.concat([mark, frame]));
       await this.#file.sync();
     } catch (err) {
       await this.#cutTail().catch(() => {}); // tried again before the next append, and by recovery
@@ -208,9 +218,25 @@ export class Journal {
     this.#marking = this.#file.write(this.#mark, this.#bytes).catch(() => {}); // it goes with the next frame then
   }
 
+  async #writeFrame(data: Buffer): Promise<void> {
+    const end = this.#bytes + data.length;
+    if (end + MARK_BYTES > this.#allocated) {
+      try {
+        await this.#file.write(Buffer.concat([data, ZEROS]), this.#bytes);
+        this.#allocated = end + ZEROS.length;
+        return;
+      } catch {
+        await this.#cutTail(); // what is left of a nearly full disk is for frames
+      }
+    }
+    await this.#file.write(data, this.#bytes);
+    this.#allocated = Math.max(this.#allocated, end);
+  }
+
   async #cutTail(): Promise<void> {
     await this.#marking;
-    await this.#file.truncate(this.#bytes + (this.#mark?.length ?? 0));
+    this.#allocated = this.#bytes + (this.#mark?.length ?? 0);
+    await this.#file.truncate(this.#allocated);
     this.#hasTail = false;
   }
 

@@ -158,7 +158,7 @@ test('a journal cut at any byte of its last frames recovers to the last whole ba
   await store.close();
   const ends = [1, 2, 3].map((count) => frameEnd(data, count));
   const [afterFirst = 0, afterSecond = 0, afterThird = 0] = ends;
-  for (let length = afterFirst; length <= data.length; length++) {
+  for (let length = afterFirst; length <= afterThird + 64; length++) {
     const { records, soundBytes, resumesAt } = decodeJournal(data.subarray(0, length));
     const expected = length < afterSecond ? 1 : length < afterThird ? 2 : 3;
     assert.equal(records.length, expected, `cut at ${length}`);
