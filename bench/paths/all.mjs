@@ -27,7 +27,8 @@ export function findPeers() {
   };
 }
 
-async function startService(processes) {
+/** Starts the service; resolves with its port. */
+export async function startService(processes) {
   const service = await processes.start({
     name: 'service',
     command: process.execPath,
