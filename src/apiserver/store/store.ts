@@ -4,8 +4,15 @@ import type { KubeObject } from '../../api/meta.ts';
 /** What a change did to an object, in the words of watch events. */
 export type ChangeType = 'ADDED' | 'MODIFIED' | 'DELETED';
 
+/** Parsed objects kept at once; a parsed object takes several times the memory of its text. */
+const MAX_PARSED = 256;
+
 /** One committed state of an object. Never changed: a write makes a new one. */
 export class StoredObject {
+  /** The last ones that were parsed, in a ring; who leaves it is parsed again when somebody asks. */
+  static readonly #parsed: (StoredObject | undefined)[] = new Array<StoredObject | undefined>(MAX_PARSED);
+  static #next = 0;
+
   readonly resource: string;
   readonly name: string;
   /** The store's counter at the write; the object's resourceVersion. */
@@ -19,13 +26,22 @@ export class StoredObject {
     this.name = name;
     this.revision = revision;
     this.json = json;
-    this.#object = object;
+    if (object !== undefined) this.#keep(object);
   }
 
-  /** The parsed object; shared, so copy it before changing anything. */
+  /** The parsed object; shared, so copy it before changing anything. Equal but not the same after a while. */
   get object(): KubeObject {
-    this.#object ??= JSON.parse(this.json) as KubeObject;
-    return this.#object;
+    return this.#object ?? this.#keep(JSON.parse(this.json) as KubeObject);
+  }
+
+  #keep(object: KubeObject): KubeObject {
+    const evicted = StoredObject.#parsed[StoredObject.#next];
+    // without its text an object cannot be parsed again: tables of dry runs have such
+    if (evicted !== undefined && evicted.json !== '') evicted.#object = undefined;
+    StoredObject.#parsed[StoredObject.#next] = this;
+    StoredObject.#next = (StoredObject.#next + 1) % MAX_PARSED;
+    this.#object = object;
+    return object;
   }
 }
 
