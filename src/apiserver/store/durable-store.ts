@@ -193,6 +193,7 @@ export class DurableStore implements ObjectStore {
       replayed: replay.records.length,
       ms: Math.round(clock.now() - startedAt),
     });
+    store.#wake(); // a journal that is over its length is folded now, not at the first write
     return store;
   }
 

@@ -258,7 +258,7 @@ function missing(path: string, revision: number, instead: string, dir: string): 
 /** What recovery found in the journal files above a revision. */
 export interface Replay {
   records: JournalRecord[];
-  /** Bytes of the files before the last one. */
+  /** Bytes of frames in the files before the last one. */
   earlierBytes: number;
   /** The file to go on with, when there is one. */
   last: { firstRevision: number; bytes: number; lastFrameAt: number | undefined } | undefined;
@@ -307,7 +307,7 @@ export async function replayJournals(
       records.push(record);
     }
     if (isLast) last = { firstRevision: start, bytes: soundBytes, lastFrameAt };
-    else earlierBytes += data.length;
+    else earlierBytes += soundBytes;
   }
   return { records, earlierBytes, last };
 }
