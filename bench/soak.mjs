@@ -82,6 +82,7 @@ export async function soak(processes, cleanups) {
   await pause(SETTLE_MS);
   note('after they closed too');
   const lost = held.lost + second.lost + churn.failed;
+  if (lost > 0) process.exitCode = 1;
   return [
     `${OPEN} open at once: ${held.opened} opened in ${held.seconds.toFixed(1)} s, ${held.answered} answered while all were open, ${held.lost} lost;`,
     `again: ${second.opened} in ${second.seconds.toFixed(1)} s, ${second.answered} answered, ${second.lost} lost.`,
