@@ -261,17 +261,29 @@ async function throughApplication(harness: Harness, random: Random): Promise<voi
   const type = random() < 0.9 ? pick(random, TYPES) : undefined;
   const what = (): string =>
     `seed ${SEED}: ${method} ${path} ${JSON.stringify(headers)} ${type ?? ''} ${String(raw).slice(0, 2000)}`;
-  const answer = await harness
-    .send(method, path, {
-      headers,
-      ...(type === undefined ? {} : { type }),
-      ...(raw === undefined ? {} : { raw }),
-      transport: random() < 0.9 ? 'http' : 'socket',
-    })
-    .catch((err: unknown) => assert.fail(`${String(err)}\n${what()}`));
+  const sent = harness.send(method, path, {
+    headers,
+    ...(type === undefined ? {} : { type }),
+    ...(raw === undefined ? {} : { raw }),
+    transport: random() < 0.9 ? 'http' : 'socket',
+  });
+  const answer = await answered(sent, what).catch((err: unknown) => assert.fail(`${String(err)}\n${what()}`));
   // watches need a connection, which the application alone has not
   if (answer.code === 500 && path.includes('watch=')) return;
   check(answer.code, answer.text, what);
+}
+
+/** Rejects when an answer takes so long that it will never come; a hung request would end the run without a word. */
+async function answered<T>(promise: Promise<T>, what: () => string): Promise<T> {
+  let handle: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    handle = setTimeout(() => reject(new Error(`no answer within 20 s\n${what()}`)), 20_000);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(handle);
+  }
 }
 
 /** Sends bytes and gives the first answer, cut at 64 KiB; undefined when the server only closes or waits for more. */
