@@ -11,6 +11,7 @@ import { stringOption } from '../lib/options.ts';
 import { parseYaml } from '../lib/yaml.ts';
 import { createChild } from '../sidecar/child.ts';
 import type { ChildCommand } from '../sidecar/child.ts';
+import { createMaintenanceHost } from '../sidecar/maintenance.ts';
 import { createNameService } from '../sidecar/names.ts';
 import { buildConfig, RESOLV_CONF, sidecarOptions } from '../sidecar/options.ts';
 import type { SidecarConfig } from '../sidecar/options.ts';
@@ -38,6 +39,7 @@ Examples:
   edge sidecar --mapped-services mysql,redis.cache:6379
   edge sidecar --exported-services web=8080,db.prod=127.0.0.1:3306
   edge sidecar --mapped-services mysql --dns-addr 127.0.0.2:53 -- ./app --verbose
+  edge sidecar --maintenance --dns-addr off
   curl http://127.0.0.1:7460/status
 
 The configuration file may also have "services": a list of {name, namespace, lbPolicy,
@@ -71,6 +73,7 @@ export async function run(argv: readonly string[], programName: string): Promise
     );
   const settings = readSettings();
   const context = createContext('sidecar', settings);
+  const host = createMaintenanceHost();
   const readConfig = (): SidecarConfig => {
     const perService =
       configPath === undefined ? undefined : { value: servicesOf(configPath), source: configPath };
@@ -80,6 +83,7 @@ export async function run(argv: readonly string[], programName: string): Promise
       readFile: readTextFile,
       resolvConf: () => textOrNothing(RESOLV_CONF),
       perService,
+      host,
     });
     return configPath === undefined ? config : { ...config, files: [...config.files, configPath] };
   };

@@ -14,6 +14,7 @@ const config = (env: Record<string, string>, services?: unknown) =>
     dataDir: '/data',
     readFile: () => 'PEM',
     resolvConf: () => undefined,
+    host: { hostKeys: () => [], macAddresses: () => [], machineId: () => undefined },
     perService: { value: services, source: 'f' },
   });
 

@@ -1,6 +1,7 @@
 /** Exported services: registers their proxies at every Router that has a client and carries connections to the target. */
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import type { HostPort } from '../lib/address.ts';
 import { formatHostPort } from '../lib/address.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -192,6 +193,7 @@ export function createExports(deps: ExportsDeps): Exports {
       allowUsers: ['*'],
       ...(definition.proxyProtocol === undefined ? {} : { proxyProtocol: definition.proxyProtocol }),
       metas: {
+        ...definition.metas,
         service: definition.name,
         namespace: definition.namespace,
         port: String(definition.port),
@@ -320,6 +322,7 @@ function isSameProxy(a: ExportDefinition, b: ExportDefinition): boolean {
     a.protocol === b.protocol &&
     a.secretKey === b.secretKey &&
     a.proxyProtocol === b.proxyProtocol &&
-    a.seal?.isRequired === b.seal?.isRequired
+    a.seal?.isRequired === b.seal?.isRequired &&
+    isDeepStrictEqual(a.metas, b.metas)
   );
 }

@@ -29,6 +29,7 @@ function build({ env = {}, file, files = {}, flags = {}, resolvConf }: Sources =
       return text;
     },
     resolvConf: () => resolvConf,
+    host: { hostKeys: () => [], macAddresses: () => ['02:00:00:00:00:01'], machineId: () => undefined },
     perService: file === undefined ? undefined : { value: file['services'], source: 'sidecar.yaml' },
   });
 }

@@ -20,6 +20,8 @@ import { parseRange } from './addresses.ts';
 import type { AddressRange } from './addresses.ts';
 import { LB_POLICIES } from './balancer.ts';
 import type { LbPolicy } from './balancer.ts';
+import { maintenanceExport } from './maintenance.ts';
+import type { MaintenanceHost } from './maintenance.ts';
 import { checkSealing } from './sealing.ts';
 import { parseExportsFile, parseImportsFile } from './services-file.ts';
 import {
@@ -48,6 +50,27 @@ export const sidecarOptions = {
     description: 'services to publish: NAME[.NAMESPACE]=[HOST:]PORT[/tcp|udp], separated by commas',
     placeholder: 'LIST',
     env: 'SIDECAR_EXPORTED_SERVICES',
+  }),
+  maintenance: switchOption({
+    description: "publish the node's sshd, for operators to reach the node",
+    env: 'EDGE_MAINTENANCE',
+  }),
+  maintenanceTarget: textOption({
+    description: 'where the sshd of --maintenance listens',
+    placeholder: 'HOST:PORT',
+    default: '127.0.0.1:22',
+    env: 'EDGE_MAINTENANCE_TARGET',
+  }),
+  uniqueId: stringOption({
+    description: "the node's id for maintenance (default a hash of its hardware address)",
+    placeholder: 'ID',
+    env: 'EDGE_MAINTENANCE_UNIQUE_ID',
+  }),
+  hostKeyDir: textOption({
+    description: "directory of the sshd's ssh_host_*_key.pub",
+    placeholder: 'DIR',
+    default: '/etc/ssh',
+    env: 'EDGE_MAINTENANCE_HOST_KEY_DIR',
   }),
   ipRange: textOption({
     description: 'where mapped services get their address',
@@ -214,6 +237,8 @@ export interface ConfigSources {
   readFile(path: string, what: string): string;
   /** The text of RESOLV_CONF; undefined when there is none. */
   resolvConf(): string | undefined;
+  /** What `--maintenance` tells about the machine. */
+  host: MaintenanceHost;
   /** The key `services` of the configuration file, and the file's name. */
   perService?: { value: unknown; source: string } | undefined;
 }
@@ -231,6 +256,11 @@ export function buildConfig(
   const exports = read(exportsFile, '--exports-file (SIDECAR_EXPORTS_FILE)');
   const token = read(routerTokenFile, '--router-token-file (EDGE_ROUTER_TOKEN_FILE)');
   const dns = parseSwitchable(settings.dnsAddr, '--dns-addr (SIDECAR_DNS_ADDR)');
+  const node = (settings.node ?? sources.hostname).toLowerCase();
+  const { maintenanceTarget: target, uniqueId, hostKeyDir } = settings;
+  const maintenance = settings.maintenance
+    ? maintenanceExport({ target, uniqueId, hostKeyDir }, sources.host, node)
+    : undefined;
   const isUpstreamGiven = settings.dnsUpstream.length > 0;
   const policy = settings.lbPolicy as LbPolicy | undefined; // checked by the option
   const config: SidecarConfig = {
@@ -245,6 +275,7 @@ export function buildConfig(
         parseExported(text, '--exported-services (SIDECAR_EXPORTED_SERVICES)', namespace),
       ),
       ...(exports === undefined ? [] : parseExportsFile(exports, exportsFile ?? '', namespace)),
+      ...(maintenance === undefined ? [] : [maintenance.service]),
     ]),
     range: parseRange(settings.ipRange, '--ip-range (SIDECAR_IP_RANGE)'),
     dns,
@@ -259,7 +290,7 @@ export function buildConfig(
       .join('.'),
     namespace,
     pod: settings.podName ?? sources.hostname,
-    node: (settings.node ?? sources.hostname).toLowerCase(),
+    node,
     routers: settings.routers,
     policy: policy ?? (settings.routers.length > 0 ? 'inOrder' : 'roundRobin'),
     secretKey:
@@ -276,6 +307,7 @@ export function buildConfig(
     parkTimeoutMs: settings.parkTimeout,
     maxParked: settings.maxParked,
     files: [
+      ...(maintenance?.files ?? []),
       importsFile,
       exportsFile,
       routerTokenFile,

@@ -15,6 +15,7 @@ function configure(env: Record<string, string>, services?: unknown): SidecarConf
     dataDir: '/data',
     readFile: () => '',
     resolvConf: () => undefined,
+    host: { hostKeys: () => [], macAddresses: () => [], machineId: () => undefined },
     perService: services === undefined ? undefined : { value: services, source: 'file' },
   });
 }

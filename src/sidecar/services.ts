@@ -32,6 +32,8 @@ export interface ExportedService {
   target: HostPort;
   /** Connections to the target begin with a PROXY header that names the consumer's address. */
   proxyProtocol?: ProxyProtocolVersion;
+  /** What Routers are told about it besides name, namespace, port, protocol, node and pod. */
+  metas?: Readonly<Record<string, string>>;
 }
 
 /** What a service is known by everywhere: `NAME.NAMESPACE`. */

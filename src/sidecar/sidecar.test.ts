@@ -101,6 +101,7 @@ function setUp(t: TestContext, env: Record<string, string>, extra: Partial<Sidec
         dataDir: dir,
         readFile: () => '',
         resolvConf: () => undefined,
+        host: { hostKeys: () => [], macAddresses: () => [], machineId: () => undefined },
       }),
     createClient(config) {
       const client = new FakeFrpClient(config);

@@ -1,0 +1,135 @@
+/** The node's sshd as an exported service: a stable id of the node, and the public host keys that identify its sshd. */
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseHostPort } from '../lib/address.ts';
+import { errorCode, errorMessage, UsageError } from '../lib/errors.ts';
+import { checkLabel, checkPort } from './services.ts';
+import type { ExportedService } from './services.ts';
+
+/** The namespace of maintenance services. */
+export const MAINTENANCE_NAMESPACE = 'maintenance';
+
+/** A public host key of the node's sshd, as it stands in its file. */
+export interface HostKeyFile {
+  path: string;
+  text: string;
+}
+
+/** What is read from the machine. */
+export interface MaintenanceHost {
+  /** Public host keys in a directory, in the order of their names. Throws UsageError when it cannot be read. */
+  hostKeys(dir: string): HostKeyFile[];
+  /** Permanent hardware addresses, in the order of their interfaces' names. */
+  macAddresses(): string[];
+  /** The text of /etc/machine-id; undefined when there is none. */
+  machineId(): string | undefined;
+}
+
+/** What the operator says about it. */
+export interface MaintenanceSettings {
+  target: string;
+  uniqueId: string | undefined;
+  hostKeyDir: string;
+}
+
+/** A label of 63 characters holds `ssh-` and this many. */
+const MAX_ID_LENGTH = 59;
+/** Hex digits of a made id: 64 bits, unique among any fleet of nodes. */
+const ID_DIGITS = 16;
+/** All keys go in one message of the tunnel, which frp limits to 10240 bytes. */
+const MAX_KEYS_LENGTH = 6000;
+/** A public key line of OpenSSH: type, base64, comment. */
+const KEY_LINE = /^((?:ssh|ecdsa|sk)-[-a-z0-9@.]{1,60}) ([A-Za-z0-9+/]+={0,2})(?:\s|$)/u;
+
+/** The service that leads to the node's sshd, and the files to read again when they change. */
+export function maintenanceExport(
+  settings: MaintenanceSettings,
+  host: MaintenanceHost,
+  node: string,
+): { service: ExportedService; uniqueId: string; files: string[] } {
+  const target = parseHostPort(settings.target, '--maintenance-target (EDGE_MAINTENANCE_TARGET)');
+  checkPort(target.port, 'port', '--maintenance-target (EDGE_MAINTENANCE_TARGET)');
+  const uniqueId = checkUniqueId(settings.uniqueId ?? madeId(host, node));
+  const keys = host.hostKeys(settings.hostKeyDir);
+  const service: ExportedService = {
+    name: `ssh-${uniqueId}`,
+    namespace: MAINTENANCE_NAMESPACE,
+    port: target.port,
+    protocol: 'TCP',
+    target,
+    metas: { type: 'ssh', uniqueId, hostKeys: keyLines(keys).join('\n') },
+  };
+  return { service, uniqueId, files: keys.map(({ path }) => path) };
+}
+
+/** A hash, because hardware addresses and machine ids are not for everybody to read. */
+function madeId(host: MaintenanceHost, node: string): string {
+  const source = host.macAddresses()[0] ?? host.machineId()?.trim() ?? '';
+  return createHash('sha256')
+    .update(`edge maintenance ${source === '' ? node : source.toLowerCase()}`)
+    .digest('hex')
+    .slice(0, ID_DIGITS);
+}
+
+function checkUniqueId(text: string): string {
+  const what = '--unique-id (EDGE_MAINTENANCE_UNIQUE_ID)';
+  if (text.length > MAX_ID_LENGTH) throw new UsageError(`${what}: longer than ${MAX_ID_LENGTH} characters`);
+  return checkLabel(text, 'id', what);
+}
+
+/** `TYPE BASE64` of every key; comments name users and machines, and are left out. */
+function keyLines(keys: readonly HostKeyFile[]): string[] {
+  const lines: string[] = [];
+  let length = 0;
+  for (const { text } of keys) {
+    const [, type, blob] = KEY_LINE.exec(text) ?? [];
+    if (type === undefined || blob === undefined) continue;
+    const line = `${type} ${blob}`;
+    length += line.length + 1;
+    if (length > MAX_KEYS_LENGTH) break;
+    lines.push(line);
+  }
+  return lines;
+}
+
+/** The machine itself; `sysNet` is where Linux lists interfaces. */
+export function createMaintenanceHost(sysNet = '/sys/class/net'): MaintenanceHost {
+  return {
+    hostKeys(dir) {
+      try {
+        return readdirSync(dir)
+          .filter((name) => /^ssh_host_\w+_key\.pub$/u.test(name))
+          .sort()
+          .map((name) => ({ path: join(dir, name), text: readFileSync(join(dir, name), 'utf8') }));
+      } catch (err) {
+        if (errorCode(err) === 'ENOENT') return []; // an sshd that is not installed yet, or runs elsewhere
+        throw new UsageError(`--host-key-dir (EDGE_MAINTENANCE_HOST_KEY_DIR): ${errorMessage(err)}`);
+      }
+    },
+    macAddresses: () =>
+      namesIn(sysNet).flatMap((name) => {
+        const address = textOf(join(sysNet, name, 'address')) ?? '';
+        // 0 is NET_ADDR_PERM: bridges, veth pairs and phones have addresses that change
+        const isPermanent = textOf(join(sysNet, name, 'addr_assign_type')) === '0';
+        return isPermanent && /^[0-9a-f:]{17}$/u.test(address) && /[1-9a-f]/u.test(address) ? [address] : [];
+      }),
+    machineId: () => textOf('/etc/machine-id'),
+  };
+}
+
+function namesIn(dir: string): string[] {
+  try {
+    return readdirSync(dir).sort();
+  } catch {
+    return []; // no such file system here
+  }
+}
+
+function textOf(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    return undefined; // some interfaces have no address to read
+  }
+}
