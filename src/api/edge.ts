@@ -23,6 +23,11 @@ export const ORIGIN_ANNOTATION = `${GROUP}/origin`;
 /** On a mirror: when the syncer last copied it (RFC 3339). */
 export const SYNCED_AT_ANNOTATION = `${GROUP}/synced-at`;
 
+/** On a NodeMaintenance: the Router that answers for its state. */
+export const ROUTER_ANNOTATION = `${GROUP}/router`;
+/** On a NodeMaintenance: the public host keys of the node's sshd, lines of `TYPE BASE64`. */
+export const SSH_HOST_KEYS_ANNOTATION = `${GROUP}/ssh-host-keys`;
+
 /** Condition type: the Router serves its current configuration. */
 export const CONDITION_READY = 'Ready';
 /** Condition type, on mirrors only: the peer confirms the object right now. */

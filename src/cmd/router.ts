@@ -2,20 +2,22 @@
 import { hostname, networkInterfaces } from 'node:os';
 import { isAbsolute } from 'node:path';
 import type { Command } from 'commander';
-import { ROUTERS } from '../api/edge.ts';
-import type { Router } from '../api/gen/types.ts';
+import { NODE_MAINTENANCES, ROUTERS } from '../api/edge.ts';
+import type { NodeMaintenance, Router } from '../api/gen/types.ts';
 import { createApiClient } from '../apiclient/client.ts';
 import { createInformer } from '../apiclient/informer.ts';
 import { systemClock } from '../lib/clock.ts';
 import { UsageError } from '../lib/errors.ts';
 import { flagName, listOption, stringOption } from '../lib/options.ts';
 import type { OptionValues } from '../lib/options.ts';
-import { checkAdvertised } from '../router/addresses.ts';
+import { checkAdvertised, routerAddresses } from '../router/addresses.ts';
 import type { RouterDefaults, TokenSource } from '../router/config.ts';
 import { createDashboard } from '../router/dashboard/dashboard.ts';
 import { createFileSource } from '../router/file-source.ts';
 import { createObjectSource } from '../router/object-source.ts';
+import { createMaintenance } from '../router/maintenance.ts';
 import { createRouter } from '../router/router.ts';
+import type { RouterDeps, RouterState } from '../router/router.ts';
 import { createSecretReader } from '../router/secrets.ts';
 import type { ConfigSource } from '../router/source.ts';
 import { createSpecCache } from '../router/spec-cache.ts';
@@ -144,14 +146,27 @@ async function runByObject(settings: Settings, defaults: RouterDefaults): Promis
     cache: createSpecCache(dataDir, node, log),
     writeStatus: createStatusWriter(client),
   });
-  await runRouter(source, settings, context, () => client.close());
+  const maintenance = (state: RouterState) =>
+    createMaintenance({
+      clock: systemClock,
+      random: Math.random,
+      log,
+      objects: createInformer<NodeMaintenance>(
+        { client, resource: NODE_MAINTENANCES },
+        { clock: systemClock, log },
+      ),
+      client,
+      proxies: () => state.view().proxies,
+      endpoint: () => ({ router: node, address: ownAddress(state, settings), port: state.view().port }),
+    });
+  await runRouter(source, settings, context, { onStopped: () => client.close(), maintenance });
 }
 
 async function runRouter(
   source: ConfigSource,
   settings: Settings,
   context: ProcessContext,
-  onStopped: () => void = () => {},
+  extras: { onStopped?: () => void; maintenance?: RouterDeps['createMaintenance'] } = {},
 ): Promise<void> {
   const { log, registry } = context;
   const router = createRouter(
@@ -169,6 +184,7 @@ async function runRouter(
       createServer: createFrpServer,
       createDashboard: (state, onChange) =>
         createDashboard(state, onChange, { clock: systemClock, random: Math.random, log, registry }),
+      ...(extras.maintenance === undefined ? {} : { createMaintenance: extras.maintenance }),
       interfaces: networkInterfaces,
     },
   );
@@ -180,12 +196,23 @@ async function runRouter(
       reload: () => router.reload(),
       async stop() {
         await router.stop();
-        onStopped();
+        extras.onStopped?.();
       },
     },
     context,
     settings,
   );
+}
+
+/** The first address that the Router's status tells sidecars to dial. */
+function ownAddress(state: RouterState, settings: Settings): string {
+  const [first] = routerAddresses({
+    advertised: settings.advertiseAddress,
+    bindAddr: state.config?.server.bindAddr ?? '0.0.0.0',
+    socketPath: undefined,
+    interfaces: networkInterfaces(),
+  });
+  return first?.address ?? '';
 }
 
 function nodeName({ node }: Settings): string {

@@ -16,6 +16,7 @@ import type { ProxyInfo, SessionInfo } from '../tunnel/frps/types.ts';
 import { routerAddresses } from './addresses.ts';
 import type { DashboardConfig, RouterConfig } from './config.ts';
 import { CONFIG_CODES } from './errors.ts';
+import type { Maintenance } from './maintenance.ts';
 import { StatusReporter } from './reporter.ts';
 import type { ConfigSource, StatusTarget } from './source.ts';
 import { buildStatus } from './status.ts';
@@ -65,6 +66,8 @@ export interface RouterDeps {
   source: ConfigSource;
   createServer: CreateServer;
   createDashboard: (state: RouterState, onChange: () => void) => DashboardControl;
+  /** Reports maintainable nodes; absent where nobody is reported to. */
+  createMaintenance?: (state: RouterState) => Maintenance;
   interfaces: () => Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>;
 }
 
@@ -92,6 +95,7 @@ class SourceDrivenRouter implements RouterComponent {
   readonly #tunnel: Tunnel;
   readonly #reporter: StatusReporter | undefined;
   readonly #dashboard: DashboardControl;
+  readonly #maintenance: Maintenance | undefined;
   readonly #startedAt: Date;
   #config: RouterConfig | undefined;
   #ready: ReadyState = {
@@ -121,7 +125,7 @@ class SourceDrivenRouter implements RouterComponent {
     const { clock, random, log, createServer, source } = deps;
     this.#startedAt = clock.wallNow();
     this.#backoff = new Backoff(RETRY, random);
-    const onChange = (): void => this.#reporter?.notify();
+    const onChange = (): void => this.#notify();
     this.#tunnel = new Tunnel({
       clock,
       random,
@@ -144,6 +148,7 @@ class SourceDrivenRouter implements RouterComponent {
           });
     target?.onReconnect(() => this.#reporter?.retryNow());
     this.#dashboard = deps.createDashboard(this, onChange);
+    this.#maintenance = deps.createMaintenance?.(this);
     this.checks = [
       { name: source.name, problem: () => (this.#tunnel.isServing ? undefined : this.#waitReason()) },
       { name: 'tunnel-server', problem: () => this.#serverProblem() },
@@ -182,6 +187,7 @@ class SourceDrivenRouter implements RouterComponent {
       this.#onServing = resolve;
     });
     await this.#deps.source.start();
+    await this.#maintenance?.start();
     this.#poll = this.#deps.clock.every(FILE_POLL_MS, () => this.#kick());
     this.#kick();
     await serving;
@@ -209,7 +215,7 @@ class SourceDrivenRouter implements RouterComponent {
     this.#setReady({ isReady: false, reason: 'Stopped', message: 'the router was stopped' });
     this.#tunnel.retire(this.#options.drainTimeoutMs);
     // The status goes out while connections drain: sidecars turn to other Routers at once.
-    await Promise.all([this.#reporter?.stop(), this.#tunnel.drained()]);
+    await Promise.all([this.#reporter?.stop(), this.#maintenance?.stop(), this.#tunnel.drained()]);
     await this.#dashboard.stop();
     await this.#deps.source.stop();
   }
@@ -324,7 +330,12 @@ class SourceDrivenRouter implements RouterComponent {
 
   #setReady(ready: ReadyState): void {
     this.#ready = ready;
+    this.#notify();
+  }
+
+  #notify(): void {
     this.#reporter?.notify();
+    this.#maintenance?.notify();
   }
 
   #waitReason(): string | undefined {

@@ -1,0 +1,187 @@
+/** NodeMaintenance objects as the proxies of nodes' sshds ask for them. Pure. */
+import { isDeepStrictEqual } from 'node:util';
+import { API_VERSION, NODE_MAINTENANCES, ROUTER_ANNOTATION, SSH_HOST_KEYS_ANNOTATION } from '../api/edge.ts';
+import type { NodeMaintenance, NodeMaintenanceStatus } from '../api/gen/types.ts';
+import { rfc3339 } from '../lib/clock.ts';
+import type { ProxyInfo } from '../tunnel/frps/types.ts';
+
+/** A node's sshd, as its sidecar registered it. */
+export interface Registration {
+  uniqueId: string;
+  nodeName: string;
+  /** Lines of `TYPE BASE64`. */
+  hostKeys: string;
+}
+
+/** Where operators reach the nodes of a Router. */
+export interface Endpoint {
+  /** The Router's name. */
+  router: string;
+  address: string;
+  port: number;
+}
+
+/** What has to be written so that an object says what is true; an absent part is true already. */
+export interface Plan {
+  main?: NodeMaintenance;
+  status?: NodeMaintenanceStatus;
+}
+
+/** An id makes a label with `ssh-` in front, and an object name. */
+const UNIQUE_ID = /^[a-z0-9](?:[-a-z0-9]{0,57}[a-z0-9])?$/u;
+const NODE_NAME = /^[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?$/u;
+const OBJECT_PREFIX = 'nodemaintenances-';
+/** As many as a sidecar tells at most. */
+const HOST_KEYS = /^(?:(?:ssh|ecdsa|sk)-[-a-z0-9@.]{1,60} [A-Za-z0-9+/]+={0,2}(?:\n|$))*$/u;
+const MAX_HOST_KEYS_LENGTH = 6000;
+
+/** The name of a node's object. */
+export function objectName(uniqueId: string): string {
+  return `${OBJECT_PREFIX}${uniqueId}`;
+}
+
+/** The registered nodes by the names of their objects. Of two proxies with one id the one that came last counts. */
+export function registrations(proxies: readonly ProxyInfo[]): Map<string, Registration> {
+  const found = new Map<string, { startedAt: Date; registration: Registration }>();
+  for (const { metas, startedAt } of proxies) {
+    if (metas['type'] !== 'ssh') continue;
+    const { uniqueId = '', node = '', hostKeys = '' } = metas;
+    if (!UNIQUE_ID.test(uniqueId) || metas['service'] !== serviceName(uniqueId)) continue;
+    const name = objectName(uniqueId);
+    const earlier = found.get(name);
+    if (earlier !== undefined && earlier.startedAt > startedAt) continue;
+    const isSound = hostKeys.length <= MAX_HOST_KEYS_LENGTH && HOST_KEYS.test(hostKeys);
+    const nodeName = NODE_NAME.test(node) ? node : `node-${uniqueId}`;
+    found.set(name, { startedAt, registration: { uniqueId, nodeName, hostKeys: isSound ? hostKeys : '' } });
+  }
+  return new Map([...found].map(([name, { registration }]) => [name, registration]));
+}
+
+/** Whether the Router called `router` answers for the state of an object. */
+export function isOwn(object: NodeMaintenance, router: string): boolean {
+  return object.metadata.annotations?.[ROUTER_ANNOTATION] === router;
+}
+
+/**
+ * What to write where a node is registered here. A node that another Router has online is that Router's: it is taken
+ * over when it goes offline there, so two Routers never overwrite each other in turns.
+ */
+export function planOnline(
+  current: NodeMaintenance | undefined,
+  registration: Registration,
+  endpoint: Endpoint,
+  now: Date,
+): Plan {
+  const name = serviceName(registration.uniqueId);
+  if (current !== undefined && isElsewhere(current, name, endpoint.router)) return {};
+  const main = mainPart(current, registration, endpoint);
+  const status = statusPart(
+    current?.status,
+    name,
+    true,
+    `the node is reached through ${endpoint.router}`,
+    now,
+  );
+  return {
+    ...(current !== undefined && isSameMain(main, current) ? {} : { main }),
+    ...(status === undefined ? {} : { status }),
+  };
+}
+
+/** What to write to an object of this Router whose node is not registered here. */
+export function planOffline(current: NodeMaintenance, router: string, now: Date): Plan {
+  if (!isOwn(current, router)) return {};
+  const uniqueId = (current.metadata.name ?? '').slice(OBJECT_PREFIX.length);
+  const status = statusPart(
+    current.status,
+    serviceName(uniqueId),
+    false,
+    `${router} has no tunnel to the node`,
+    now,
+  );
+  return status === undefined ? {} : { status };
+}
+
+function serviceName(uniqueId: string): string {
+  return `ssh-${uniqueId}`;
+}
+
+function isElsewhere(current: NodeMaintenance, service: string, router: string): boolean {
+  const owner = current.metadata.annotations?.[ROUTER_ANNOTATION] ?? '';
+  const state = current.status?.services?.find(({ name }) => name === service)?.status;
+  return owner !== '' && owner !== router && state === 'online';
+}
+
+function mainPart(
+  current: NodeMaintenance | undefined,
+  { uniqueId, nodeName, hostKeys }: Registration,
+  { router, address, port }: Endpoint,
+): NodeMaintenance {
+  const name = serviceName(uniqueId);
+  const entry = {
+    name,
+    type: 'ssh',
+    proxyPort: String(port),
+    frpServerIpAddress: address,
+    uniqueID: uniqueId,
+  };
+  const others = (current?.spec.services ?? []).filter((service) => service.name !== name);
+  return {
+    apiVersion: API_VERSION,
+    kind: NODE_MAINTENANCES.kind as 'NodeMaintenance',
+    metadata: {
+      ...(current?.metadata ?? { name: objectName(uniqueId) }),
+      annotations: {
+        ...current?.metadata.annotations,
+        [ROUTER_ANNOTATION]: router,
+        [SSH_HOST_KEYS_ANNOTATION]: hostKeys,
+      },
+    },
+    spec: {
+      ...current?.spec,
+      nodeName,
+      proxy: current?.spec.proxy ?? { type: 'FRP', endpoint: '' },
+      services: [entry, ...others],
+    },
+  };
+}
+
+function isSameMain(main: NodeMaintenance, current: NodeMaintenance): boolean {
+  const sorted = ({ spec }: NodeMaintenance) => ({
+    ...spec,
+    services: [...(spec.services ?? [])].sort((a, b) => (a.name < b.name ? -1 : 1)),
+  });
+  return (
+    isDeepStrictEqual(sorted(main), sorted(current)) &&
+    isDeepStrictEqual(main.metadata.annotations, current.metadata.annotations)
+  );
+}
+
+/** The next status; undefined when the service has this state already. */
+function statusPart(
+  current: NodeMaintenanceStatus | undefined,
+  name: string,
+  isOnline: boolean,
+  message: string,
+  now: Date,
+): NodeMaintenanceStatus | undefined {
+  const status = isOnline ? 'online' : 'offline';
+  if (current?.services?.find((entry) => entry.name === name)?.status === status) return undefined;
+  const timeStamp = rfc3339(now);
+  return {
+    conditions: [
+      {
+        name: isOnline ? 'maintainable' : 'unmaintainable',
+        type: 'Maintainable',
+        status: isOnline,
+        timeStamp,
+        reason: isOnline ? 'TunnelUp' : 'TunnelDown',
+        message,
+      },
+    ],
+    services: [
+      { name, status, lastUpdate: timeStamp },
+      ...(current?.services ?? []).filter((entry) => entry.name !== name),
+    ],
+  };
+}
