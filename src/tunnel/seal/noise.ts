@@ -44,8 +44,7 @@ export interface TransportKeys {
   handshakeHash: Buffer;
 }
 
-/** DER around a raw X25519 key (RFC 8410): Node's key objects take no raw bytes in every release of 20. */
-const SPKI_PREFIX = Buffer.from('302a300506032b656e032100', 'hex');
+/** DER before a raw X25519 private key (RFC 8410): Node's key objects take no raw bytes in every release of 20. */
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b656e04220420', 'hex');
 
 /** A fresh pair from the machine's random source. */
@@ -65,7 +64,7 @@ export function keyPairFrom(privateBytes: Uint8Array): KeyPair {
 }
 
 function rawPublic(key: KeyObject): Buffer {
-  return key.export({ format: 'der', type: 'spki' }).subarray(SPKI_PREFIX.length);
+  return Buffer.from(key.export({ format: 'jwk' }).x ?? '', 'base64url');
 }
 
 /** Two HKDF outputs (Noise 4.3), which is RFC 5869 with an empty info. */
@@ -159,11 +158,9 @@ function mixEphemeral(state: SymmetricState, publicBytes: Uint8Array): void {
 function mixExchange(state: SymmetricState, own: KeyPair, peerBytes: Uint8Array): true | undefined {
   let secret: Buffer;
   try {
-    const publicKey = createPublicKey({
-      key: Buffer.concat([SPKI_PREFIX, peerBytes]),
-      format: 'der',
-      type: 'spki',
-    });
+    // As JWK (RFC 8037 2): OpenSSL takes ten times as long to find a decoder for the DER form.
+    const x = Buffer.from(peerBytes).toString('base64url');
+    const publicKey = createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x }, format: 'jwk' });
     secret = diffieHellman({ privateKey: own.privateKey, publicKey });
   } catch {
     return undefined; // a point of small order: nobody honest sends one
