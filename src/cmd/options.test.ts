@@ -85,7 +85,7 @@ test('a settings file fills what flags leave open, and its mistakes carry its na
     message: `${path}: unknown setting "services"`,
   });
   writeFileSync(path, 'node: [\n');
-  assert.throws(() => parse([], { path }), { code: 'EDGE_ERR_YAML_PARSE' });
+  assert.throws(() => parse([], { path }), { code: 'EDGE_ERR_USAGE', message: /:2:1: / });
 });
 
 test('a file that cannot be read is told once, with what named it', (t) => {
