@@ -45,9 +45,7 @@ export async function serveUdp(
 }
 
 /** A user: remembers what it is sent. */
-export async function createUser(
-  t: Cleanup,
-): Promise<{
+export async function createUser(t: Cleanup): Promise<{
   socket: Socket;
   heard: string[];
   ask(port: number, text: string, address?: string): Promise<void>;
