@@ -1,4 +1,4 @@
-// Runs tests: `node scripts/test.mjs [unit|integration|interop|fuzz]… [part of a path]…`.
+// Runs tests: `node scripts/test.mjs [unit|integration|interop|netns|fuzz]… [part of a path]…`.
 // Without a tier all run. Ends with `N passed, N failed, N skipped`; fails on a failed test and on a tier without files.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -25,6 +25,14 @@ const TIERS = {
     dirs: ['test/interop'],
     suffix: '.test.ts',
     concurrency: 2,
+    timeoutMs: 300_000,
+    needsProgram: true,
+  },
+  // Several hosts with several processes each: one file at a time.
+  netns: {
+    dirs: ['test/netns'],
+    suffix: '.test.ts',
+    concurrency: 1,
     timeoutMs: 300_000,
     needsProgram: true,
   },

@@ -8,7 +8,7 @@ import type { ProcessOptions, ProcessResult, TestLike, TestProcess } from './pro
 const READY_LINE = /^\S+ INFO {2}ready(?: |$)|"msg":"ready"/u;
 
 /** Variables of the surroundings that would change what edge does; a test sets its own. */
-const CLEAN_ENV: Readonly<Record<string, undefined>> = Object.fromEntries(
+export const CLEAN_ENV: Readonly<Record<string, undefined>> = Object.fromEntries(
   Object.keys(process.env)
     .filter((name) => /^(?:EDGE_(?!TEST_)|SIDECAR_|SYNCER_|FRP_|POD_|KUBE|NOTIFY_SOCKET)/u.test(name))
     .map((name) => [name, undefined]),

@@ -1,0 +1,266 @@
+/** Several hosts on one machine: network namespaces around a small Internet, some behind NAT; all gone after the test. */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { findProgram } from './programs.ts';
+import { runProcess, startProcess } from './processes.ts';
+import type { ProcessOptions, ProcessResult, TestLike, TestProcess } from './processes.ts';
+
+/** A host with a network stack of its own. */
+export interface Host {
+  /** The name of its namespace. */
+  readonly namespace: string;
+  /** Its address; private behind NAT. */
+  readonly address: string;
+  /** Starts a program there; ended after the test. */
+  start(t: TestLike, command: readonly string[], options?: ProcessOptions): TestProcess;
+  /** Runs a program there to its end. */
+  run(command: readonly string[], options?: ProcessOptions & { timeoutMs?: number }): Promise<ProcessResult>;
+}
+
+/** A host that only dials out: a router in front of it masquerades and refuses what comes from outside. */
+export interface Site extends Host {
+  /** The address that others see now. */
+  readonly publicAddress: string;
+  /** Gives the site another public address, as a provider does overnight; the router forgets its connections. */
+  renumber(): void;
+  /** Drops every packet silently, as a dead radio link does; connections on both sides stay open. */
+  cut(): void;
+  /** Takes the carrier away, as a pulled plug does. */
+  unplug(): void;
+  /** Undoes cut and unplug. */
+  heal(): void;
+  /** Delays what arrives by `delayMs` milliseconds and loses `lossPercent` of it; needs netem in the kernel. */
+  degrade(delayMs: number, lossPercent: number): void;
+}
+
+/** The namespaces of one test file. */
+export interface Internet {
+  /** Adds a host with a public address. */
+  addHost(name: string): Host;
+  /** Adds a host behind a NAT router of its own. */
+  addSite(name: string): Site;
+}
+
+/** A test file waits this long for one `ip` or `nft`, milliseconds. */
+const COMMAND_TIMEOUT_MS = 20_000;
+/** Namespaces are called edge-PID-NAME, so that a later run finds those of a process that was killed. */
+const NAME_PREFIX = 'edge-';
+
+/** Why namespaces cannot be made here; undefined when they can. */
+export function netnsMissing(): string | undefined {
+  if (process.getuid?.() !== 0) return 'network namespaces need root';
+  const missing = ['ip', 'nft'].find((name) => findProgram(name) === undefined);
+  if (missing !== undefined) return `missing program: ${missing}`;
+  const probe = `${NAME_PREFIX}${process.pid}-probe`;
+  const { status, stderr } = spawnSync('ip', ['netns', 'add', probe], { encoding: 'utf8' });
+  if (status !== 0) return `cannot make a network namespace: ${stderr.trim()}`;
+  const nat = spawnSync('ip', ['netns', 'exec', probe, 'nft', '-f', '-'], {
+    encoding: 'utf8',
+    input: natRules(),
+  });
+  spawnSync('ip', ['netns', 'del', probe]);
+  return nat.status === 0 ? undefined : `no NAT in network namespaces: ${nat.stderr.trim()}`;
+}
+
+/** Why links cannot be delayed here; undefined when they can. */
+export function netemMissing(): string | undefined {
+  const probe = `${NAME_PREFIX}${process.pid}-probe`;
+  spawnSync('ip', ['netns', 'add', probe]);
+  const { status } = spawnSync(
+    'ip',
+    ['netns', 'exec', probe, 'tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'netem', 'delay', '1ms'],
+    { stdio: 'ignore' },
+  );
+  spawnSync('ip', ['netns', 'del', probe]);
+  return status === 0 ? undefined : 'the kernel or tc has no netem';
+}
+
+/** Makes an Internet without hosts. It goes after the test, with every process that is left in it. */
+export function startInternet(t: TestLike): Internet {
+  removeStale();
+  const made: string[] = [];
+  const cleanup = (): void => made.splice(0).forEach(removeNamespace);
+  const onSignal = (): void => process.exit(143); // the runner's own time limit; runs the exit handler
+  process.once('exit', cleanup).once('SIGTERM', onSignal);
+  t.after(() => {
+    cleanup();
+    process.off('exit', cleanup).off('SIGTERM', onSignal);
+  });
+  const add = (name: string): string => {
+    const namespace = `${NAME_PREFIX}${process.pid}-${name}`;
+    made.push(namespace);
+    ip('netns', 'add', namespace);
+    ip('-n', namespace, 'link', 'set', 'lo', 'up');
+    return namespace;
+  };
+  const backbone = add('net');
+  forward(backbone);
+  let links = 0;
+  /** Joins a namespace to the backbone with a link of RFC 5737 addresses; answers its address and its gateway. */
+  const join = (namespace: string): { address: string; gateway: string } => {
+    const base = links++ * 8;
+    const [gateway, address] = [`198.51.100.${base + 1}`, `198.51.100.${base + 2}`];
+    connect(backbone, `link${base}`, `${gateway}/29`, namespace, 'wan', `${address}/29`);
+    ip('-n', namespace, 'route', 'add', 'default', 'via', gateway);
+    return { address, gateway };
+  };
+  let sites = 0;
+  return {
+    addHost(name) {
+      const namespace = add(name);
+      return createHost(namespace, join(namespace).address);
+    },
+    addSite(name) {
+      const [namespace, router] = [add(name), add(`${name}-nat`)];
+      const uplink = join(router);
+      const subnet = `192.168.${++sites}`;
+      connect(router, 'lan', `${subnet}.1/24`, namespace, 'eth0', `${subnet}.10/24`);
+      ip('-n', namespace, 'route', 'add', 'default', 'via', `${subnet}.1`);
+      forward(router);
+      nft(router, natRules());
+      return Object.assign(createUplink(router, uplink), createHost(namespace, `${subnet}.10`));
+    },
+  };
+}
+
+function createHost(namespace: string, address: string): Host {
+  // `ip netns exec` shows this file as /etc/resolv.conf; 127.0.0.2 is where a sidecar answers by default.
+  mkdirSync(`/etc/netns/${namespace}`, { recursive: true });
+  writeFileSync(
+    `/etc/netns/${namespace}/resolv.conf`,
+    'nameserver 127.0.0.2\noptions timeout:1 attempts:2\n',
+  );
+  const inside = (command: readonly string[]): string[] => ['netns', 'exec', namespace, ...command];
+  return {
+    namespace,
+    address,
+    start: (t, command, options = {}) =>
+      startProcess(t, 'ip', inside(command), { name: `${command[0] ?? ''} on ${namespace}`, ...options }),
+    run: (command, options) => runProcess('ip', inside(command), options),
+  };
+}
+
+function createUplink(
+  router: string,
+  { address, gateway }: { address: string; gateway: string },
+): Omit<Site, keyof Host> {
+  let isDegraded = false;
+  let current = address;
+  return {
+    get publicAddress() {
+      return current;
+    },
+    renumber() {
+      ip('-n', router, 'address', 'del', `${current}/29`, 'dev', 'wan'); // masquerading forgets the connections
+      current = nextAddress(current);
+      ip('-n', router, 'address', 'add', `${current}/29`, 'dev', 'wan');
+      ip('-n', router, 'route', 'replace', 'default', 'via', gateway);
+    },
+    cut: () => nft(router, 'add rule inet edge cut drop\n'),
+    unplug: () => ip('-n', router, 'link', 'set', 'wan', 'down'),
+    heal() {
+      nft(router, 'flush chain inet edge cut\n');
+      ip('-n', router, 'link', 'set', 'wan', 'up');
+      ip('-n', router, 'route', 'replace', 'default', 'via', gateway); // went with the carrier
+      if (isDegraded) command('tc', ['-n', router, 'qdisc', 'del', 'dev', 'lan', 'root']);
+      isDegraded = false;
+    },
+    degrade(delayMs, lossPercent) {
+      const netem = ['netem', 'delay', `${delayMs}ms`, 'loss', `${lossPercent}%`];
+      command('tc', ['-n', router, 'qdisc', 'add', 'dev', 'lan', 'root', ...netem]);
+      isDegraded = true;
+    },
+  };
+}
+
+/** The address after this one; a link has five for its site. */
+function nextAddress(address: string): string {
+  const [last = '', ...rest] = address.split('.').reverse();
+  return [...rest.reverse(), Number(last) + 1].join('.');
+}
+
+/** A home router's rules: out is masqueraded, in comes only what belongs to a connection from inside. */
+function natRules(): string {
+  return `table inet edge {
+  chain cut { }
+  chain forward {
+    type filter hook forward priority 0; policy accept;
+    jump cut
+    iifname "wan" ct state new,invalid drop
+  }
+  chain postrouting {
+    type nat hook postrouting priority 100;
+    oifname "wan" masquerade
+  }
+}
+`;
+}
+
+function connect(
+  a: string,
+  nameA: string,
+  addressA: string,
+  b: string,
+  nameB: string,
+  addressB: string,
+): void {
+  ip('link', 'add', nameA, 'netns', a, 'type', 'veth', 'peer', 'name', nameB, 'netns', b);
+  for (const [namespace, name, address] of [
+    [a, nameA, addressA],
+    [b, nameB, addressB],
+  ] as const) {
+    ip('-n', namespace, 'address', 'add', address, 'dev', name);
+    ip('-n', namespace, 'link', 'set', name, 'up');
+  }
+}
+
+function forward(namespace: string): void {
+  ip('netns', 'exec', namespace, 'sh', '-c', 'echo 1 >/proc/sys/net/ipv4/ip_forward');
+}
+
+function ip(...args: string[]): void {
+  command('ip', args);
+}
+
+function nft(namespace: string, rules: string): void {
+  command('ip', ['netns', 'exec', namespace, 'nft', '-f', '-'], rules);
+}
+
+function command(program: string, args: readonly string[], input = ''): void {
+  const { status, stderr } = spawnSync(program, args, {
+    encoding: 'utf8',
+    input,
+    timeout: COMMAND_TIMEOUT_MS,
+  });
+  if (status !== 0) throw new Error(`${program} ${args.join(' ')}: ${stderr.trim() || `status ${status}`}`);
+}
+
+/** Ends what runs in a namespace and removes it; what is not there is fine. */
+function removeNamespace(namespace: string): void {
+  const { stdout } = spawnSync('ip', ['netns', 'pids', namespace], { encoding: 'utf8' });
+  for (const pid of stdout.split('\n').filter((line) => line !== '')) {
+    try {
+      process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // has ended by itself
+    }
+  }
+  spawnSync('ip', ['netns', 'del', namespace]);
+  rmSync(`/etc/netns/${namespace}`, { recursive: true, force: true });
+}
+
+/** Removes the namespaces of test processes that were killed before they could. */
+function removeStale(): void {
+  for (const namespace of listDir('/run/netns')) {
+    const pid = /^edge-(\d+)-/u.exec(namespace)?.[1];
+    if (pid !== undefined && !listDir('/proc').includes(pid)) removeNamespace(namespace);
+  }
+}
+
+function listDir(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
+  }
+}
