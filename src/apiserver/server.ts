@@ -6,7 +6,8 @@ import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { isDeepStrictEqual } from 'node:util';
-import { formatHostPort } from '../lib/address.ts';
+import { NODE_MAINTENANCES } from '../api/edge.ts';
+import { formatHostPort, isLoopbackHost } from '../lib/address.ts';
 import type { HostPort } from '../lib/address.ts';
 import { systemClock } from '../lib/clock.ts';
 import type { Clock, Timer } from '../lib/clock.ts';
@@ -16,6 +17,7 @@ import type { HttpListenOptions, HttpServer } from '../lib/http.ts';
 import type { Component, ReadinessCheck } from '../lib/lifecycle.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Registry } from '../lib/metrics.ts';
+import { createAdapterApp } from './adapter/app.ts';
 import { createApp } from './app.ts';
 import { AuditLog } from './audit.ts';
 import { createAuthenticator } from './auth/authenticator.ts';
@@ -48,6 +50,8 @@ export interface ApiServerConfig {
   clientCaFile: string | undefined;
   tokenAuthFile: string | undefined;
   auditLog: string | undefined;
+  /** Where the Frp Adapter's endpoints are served, plain HTTP; undefined for nowhere. */
+  adapterListen: HostPort | undefined;
   journalBytes: number;
   drainTimeoutMs: number;
 }
@@ -201,6 +205,7 @@ class Server implements ApiServer {
       await chmod(socket, 0o660);
       this.#log.info('listening', { socket });
     }
+    await this.#startAdapter(this.#store);
     await this.#writeKubeconfigs();
     this.#kubeconfigsAt = this.#clock.now();
     this.#renewal = this.#clock.every(RENEWAL_MS, () => {
@@ -212,6 +217,33 @@ class Server implements ApiServer {
       });
     });
     this.#problem = undefined;
+  }
+
+  async #startAdapter(store: DurableStore): Promise<void> {
+    const { adapterListen } = this.#config;
+    const resource = resources.get(NODE_MAINTENANCES.plural);
+    if (adapterListen === undefined || resource === undefined) return;
+    const { host, port } = adapterListen;
+    const app = createAdapterApp({
+      store,
+      resource,
+      clock: this.#clock,
+      log: this.#log,
+      // tokens may be loaded anew while it serves
+      authenticate: isLoopbackHost(host)
+        ? undefined
+        : (credentials) => {
+            if (this.#authenticate === undefined) throw new Error('requests before the start');
+            return this.#authenticate(credentials);
+          },
+      audit: this.#audit,
+      notServing: () => this.#problem,
+    });
+    const fetch = (request: Request, env: unknown): Response | Promise<Response> =>
+      app.fetch(request, { ...(env as object), transport: 'http' });
+    await this.#listen({ fetch, host, port });
+    const bound = this.#servers.at(-1)?.port ?? port;
+    this.#log.info('adapter listens', { address: `http://${formatHostPort(host, bound)}` });
   }
 
   async #listen(options: HttpListenOptions): Promise<void> {

@@ -60,6 +60,11 @@ const apiserverOptions = {
     placeholder: 'FILE',
     env: 'EDGE_AUDIT_LOG',
   }),
+  adapterListen: stringOption({
+    description: 'serve the Frp Adapter endpoints, plain HTTP; tokens are asked for except on loopback',
+    placeholder: 'HOST:PORT',
+    env: 'FRP_ADAPTER_ADDRESS',
+  }),
   journalBytes: integerOption({
     description: 'fold the journal into a checkpoint when it is longer than this',
     default: 16 * 1024 * 1024,
@@ -139,6 +144,10 @@ export async function run(argv: readonly string[], programName: string): Promise
       clientCaFile: settings.clientCa,
       tokenAuthFile: settings.tokenAuthFile,
       auditLog: settings.auditLog,
+      adapterListen:
+        settings.adapterListen === undefined
+          ? undefined
+          : parseHostPort(settings.adapterListen, '--adapter-listen (FRP_ADAPTER_ADDRESS)'),
       journalBytes: settings.journalBytes,
       drainTimeoutMs: context.drainTimeoutMs,
     },

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { NODE_MAINTENANCES } from '../../src/api/edge.ts';
 import type { NodeMaintenance } from '../../src/api/gen/types.ts';
+import { startEdgeReady } from '../support/edge-process.ts';
 import { startNode } from '../support/sidecar-world.ts';
 import type { Node } from '../support/sidecar-world.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -83,4 +84,40 @@ test('a Router that was killed sets its nodes offline when it starts again witho
   t.diagnostic(`offline ${Math.round(performance.now() - startedAt)} ms after the start of the Router`);
   await node.startSidecar('agent', maintenanceEnv(t));
   await whenState(node, 'online', STARTED_MS);
+});
+
+test('the adapter answers on its own address, and asks for a token where it is not loopback', async (t) => {
+  const dataDir = tempDir(t);
+  const tokens = join(dataDir, 'tokens.csv');
+  writeFileSync(tokens, 'secret,cloud,,cloud\n');
+  const start = async (adapter: string): Promise<string> => {
+    const child = await startEdgeReady(t, [
+      'apiserver',
+      '--data-dir',
+      tempDir(t),
+      '--insecure-http',
+      '--listen',
+      '127.0.0.1:0',
+      '--token-auth-file',
+      tokens,
+      '--adapter-listen',
+      adapter,
+    ]);
+    const [, port = ''] = /adapter listens address=http:\/\/[^:]+:(\d+)/u.exec(child.stderr) ?? [];
+    return `http://127.0.0.1:${port}`;
+  };
+  const open = await start('127.0.0.1:0');
+  const body = new URLSearchParams({ frp_server_ip_address: '192.0.2.1', unique_id: 'x1', port: '6022' });
+  const created = await fetch(`${open}/frp_create`, { method: 'POST', body });
+  const data = { frp_server_ip_address: '192.0.2.1', proxy_port: '6022', status: 'offline' };
+  assert.deepEqual(await created.json(), { code: 200, data });
+  const fetched = await fetch(`${open}/frp_fetch/nodemaintenances-x1`);
+  assert.deepEqual(await fetched.json(), { code: 200, data });
+
+  const guarded = await start('0.0.0.0:0');
+  const refused = await fetch(`${guarded}/nm_useless`, { method: 'PUT' });
+  assert.deepEqual(await refused.json(), { code: 401, error: { message: 'Unauthorized' } });
+  const headers = { authorization: 'Bearer secret' };
+  const done = await fetch(`${guarded}/nm_useless`, { method: 'PUT', headers });
+  assert.deepEqual(await done.json(), { code: 200, data: { changed: 0 } });
 });

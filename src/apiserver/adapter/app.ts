@@ -1,0 +1,207 @@
+/** The Frp Adapter: four plain HTTP endpoints over NodeMaintenance objects, for programs that speak no Kubernetes API. */
+import { Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { NODE_MAINTENANCES } from '../../api/edge.ts';
+import type { NodeMaintenance } from '../../api/gen/types.ts';
+import type { KubeObject } from '../../api/meta.ts';
+import { alreadyExists, badRequest, notFound, statusError } from '../../api/status.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { rfc3339 } from '../../lib/clock.ts';
+import { errorMessage } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
+import { auditEntry, isAudited } from '../audit-entry.ts';
+import type { AuditLog } from '../audit.ts';
+import type { Credentials } from '../auth/authenticator.ts';
+import type { Identity, Role } from '../auth/roles.ts';
+import type { ApiContext, ApiEnv } from '../handlers/context.ts';
+import { toStatusError } from '../handlers/respond.ts';
+import type { Resource } from '../registry/resources.ts';
+import { prepareCreate, prepareUpdate } from '../registry/strategy.ts';
+import { trackUpdate } from '../ssa/track.ts';
+import type { ObjectStore } from '../store/store.ts';
+import { answerOf, objectName, readReport, withReport, withState } from './objects.ts';
+import type { NodeReport } from './objects.ts';
+
+/** What the adapter works with. */
+export interface AdapterDeps {
+  store: ObjectStore;
+  resource: Resource;
+  clock: Clock;
+  log: Logger;
+  /** Undefined where nobody is asked: on loopback addresses. Throws a 401 Status. */
+  authenticate: ((credentials: Credentials) => Identity) | undefined;
+  audit: AuditLog | undefined;
+  /** Why requests are refused; undefined while serving. */
+  notServing: () => string | undefined;
+}
+
+/** Who may use it. */
+const ALLOWED: readonly Role[] = ['admin', 'cloud', 'router'];
+const LOCAL: Identity = { username: 'edge:adapter', groups: [], roles: ['admin'] };
+const MAX_BODY_BYTES = 16 * 1024;
+const MANAGER = 'edge-adapter';
+
+/** Creates the application. Every answer is `{"code", "data"}` or `{"code", "error": {"message"}}`. */
+export function createAdapterApp(deps: AdapterDeps): Hono<ApiEnv> {
+  const { store, resource, clock } = deps;
+  const { plural } = resource;
+  const app = new Hono<ApiEnv>({ strict: false });
+  app.onError((err, c) => failure(err, c, deps));
+  app.notFound((c) => failure(statusError('NotFound', 'no such endpoint'), c, deps));
+  app.use(async (c, next) => {
+    const startedAt = clock.now();
+    await next();
+    const { verb = 'other', resource: what = 'other' } = c.var as Partial<typeof c.var>;
+    const code = c.res.status;
+    if (!isAudited(c, code)) return;
+    const outcome = { verb, resource: what, code, ms: clock.now() - startedAt };
+    deps.audit?.write(auditEntry(c, outcome, clock));
+  });
+  app.use(async (c, next) => {
+    const problem = deps.notServing();
+    if (problem !== undefined) throw statusError('ServiceUnavailable', problem);
+    c.set('identity', admit(c, deps));
+    await next();
+  });
+  app.use(
+    bodyLimit({
+      maxSize: MAX_BODY_BYTES,
+      onError: () => {
+        throw statusError('RequestEntityTooLarge', `the request body is longer than ${MAX_BODY_BYTES} bytes`);
+      },
+    }),
+  );
+
+  const label = (c: ApiContext, verb: string, name: string): void => {
+    c.set('verb', verb);
+    c.set('resource', plural);
+    c.set('name', name);
+  };
+
+  /** Stores what `next` makes of the newest state, as the API would: validated, with owners of fields. */
+  const write = async (
+    name: string,
+    next: (current: NodeMaintenance | undefined) => NodeMaintenance | undefined,
+  ): Promise<{ object: NodeMaintenance | undefined; isChanged: boolean }> => {
+    const { stored, changed } = await store.write(plural, name, (before) => {
+      const wanted = next(before?.object as NodeMaintenance | undefined);
+      if (wanted === undefined) return { action: 'keep' };
+      const object = prepared(before?.object, wanted);
+      return object === before?.object ? { action: 'keep' } : { action: 'put', object };
+    });
+    return { object: stored?.object as NodeMaintenance | undefined, isChanged: changed !== undefined };
+  };
+
+  const prepared = (current: KubeObject | undefined, wanted: NodeMaintenance): KubeObject => {
+    const now = clock.wallNow();
+    const base = {
+      schema: resource.fieldSchema,
+      given: undefined,
+      time: rfc3339(now),
+    };
+    const writer = (subresource: string) => ({
+      manager: MANAGER,
+      operation: 'Update' as const,
+      apiVersion: resource.apiVersion,
+      subresource,
+    });
+    const incoming: KubeObject = { ...wanted };
+    const main =
+      current === undefined
+        ? prepareCreate(resource, incoming, now)
+        : prepareUpdate(resource, current, incoming, undefined);
+    const tracked = trackUpdate({ ...base, current, next: main, writer: writer('') });
+    const next = prepareUpdate(resource, tracked, incoming, 'status');
+    return trackUpdate({ ...base, current: tracked, next, writer: writer('status') });
+  };
+
+  const report = (current: NodeMaintenance | undefined, told: NodeReport): NodeMaintenance => {
+    const object = withReport(current, told);
+    return withState(object, told.status ?? 'offline', clock.wallNow(), `ssh-${told.uniqueId}`);
+  };
+
+  app.get('/frp_fetch/:name', (c) => {
+    const name = c.req.param('name');
+    label(c, 'get', name);
+    const found = store.get(plural, name);
+    if (found === undefined) throw notFound(NODE_MAINTENANCES, name);
+    return success(c, answerOf(found.object as NodeMaintenance));
+  });
+  app.post('/frp_create', async (c) => {
+    const told = readReport(await readFields(c), false);
+    const name = objectName(told.uniqueId);
+    label(c, 'create', name);
+    const { object } = await write(name, (current) => {
+      if (current !== undefined) throw alreadyExists(NODE_MAINTENANCES, name);
+      return report(undefined, told);
+    });
+    return success(c, object === undefined ? {} : answerOf(object));
+  });
+  app.put('/frp_update', async (c) => {
+    const told = readReport(await readFields(c), true);
+    const name = objectName(told.uniqueId);
+    label(c, 'update', name);
+    const { object } = await write(name, (current) => report(current, told));
+    return success(c, object === undefined ? {} : answerOf(object));
+  });
+  app.put('/nm_useless', async (c) => {
+    label(c, 'update', '');
+    const names = store.list(plural).map(({ name }) => name);
+    let changed = 0;
+    for (const name of names) {
+      const { isChanged } = await write(
+        name,
+        (current) => current && withState(current, 'offline', clock.wallNow()), // undefined: deleted meanwhile
+      );
+      if (isChanged) changed++;
+    }
+    return success(c, { changed });
+  });
+  return app;
+}
+
+function admit(c: ApiContext, { authenticate }: AdapterDeps): Identity {
+  if (authenticate === undefined) {
+    // a web page that the browser on this machine shows must not get in through the loopback address
+    if (c.req.header('origin') !== undefined) throw statusError('Forbidden', 'not for web pages');
+    return LOCAL;
+  }
+  // the transport that asks for a token; client certificates do not come this way
+  const identity = authenticate({
+    transport: 'https',
+    authorization: c.req.header('authorization'),
+    incoming: undefined,
+  });
+  if (!identity.roles.some((role) => ALLOWED.includes(role)))
+    throw statusError('Forbidden', `user "${identity.username}" has none of the roles ${ALLOWED.join(', ')}`);
+  return identity;
+}
+
+/** The parameters of a request: a form, or a JSON object. */
+async function readFields(c: ApiContext): Promise<Readonly<Record<string, unknown>>> {
+  const type = (c.req.header('content-type') ?? '').toLowerCase();
+  if (/^(?:application\/x-www-form-urlencoded|multipart\/form-data)/u.test(type)) return c.req.parseBody();
+  const text = await c.req.text();
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw badRequest('the request body is neither a form nor JSON');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw badRequest('the request body is not a JSON object');
+  return value as Record<string, unknown>;
+}
+
+function success(c: ApiContext, data: unknown): Response {
+  return c.json({ code: 200, data });
+}
+
+function failure(err: unknown, c: ApiContext, deps: AdapterDeps): Response {
+  const { httpCode, message, reason } = toStatusError(err);
+  c.set('reason', reason);
+  if (httpCode === 500)
+    deps.log.error('adapter request failed', { path: c.req.path, error: errorMessage(err) });
+  const body = JSON.stringify({ code: httpCode, error: { message } });
+  return new Response(body, { status: httpCode, headers: { 'content-type': 'application/json' } });
+}
