@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { NODE_MAINTENANCES } from '../../src/api/edge.ts';
 import type { NodeMaintenance } from '../../src/api/gen/types.ts';
-import { startEdgeReady } from '../support/edge-process.ts';
+import { runEdge, startEdgeReady } from '../support/edge-process.ts';
 import { startNode } from '../support/sidecar-world.ts';
 import type { Node } from '../support/sidecar-world.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -54,6 +54,9 @@ test('a node is online while its sidecar lives, and offline within a second of i
   assert.equal(service?.frpServerIpAddress, '127.0.0.1');
   assert.equal(online.metadata.annotations?.['edge.example.com/ssh-host-keys'], 'ssh-ed25519 AAAAC3Nza');
   assert.equal(online.status?.conditions?.[0]?.name, 'maintainable');
+
+  const shown = await runEdge(['ctl', 'nodes', '--server', node.client.server]);
+  assert.match(shown.stdout, /^NODE +STATE .*\nnode-1 +online +\d+s +node-1 +127\.0\.0\.1:\d+ +\d+s\n$/u);
 
   const killedAt = performance.now();
   await sidecar.process.kill();

@@ -19,6 +19,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
   patch: { description: 'change fields of an object', load: () => import('./patch.ts') },
   wait: { description: 'wait for a condition of objects', load: () => import('./wait.ts') },
   status: { description: 'show the whole node at a glance', load: () => import('./status.ts') },
+  nodes: {
+    description: 'show the nodes that can be reached for maintenance',
+    load: () => import('./nodes.ts'),
+  },
   backup: { description: 'save all objects of a node in a file', load: () => import('./backup.ts') },
   restore: {
     description: 'replace all objects of a node by those of a backup',
