@@ -118,6 +118,8 @@ export function startInternet(t: TestLike): Internet {
       ip('-n', namespace, 'route', 'add', 'default', 'via', `${subnet}.1`);
       forward(router);
       nft(router, natRules());
+      // The way in exists, so that only the site's router keeps others out, not the lack of a route.
+      ip('-n', backbone, 'route', 'add', `${subnet}.0/24`, 'via', uplink.address);
       return Object.assign(createUplink(router, uplink), createHost(namespace, `${subnet}.10`));
     },
   };
