@@ -23,6 +23,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
     description: 'show the nodes that can be reached for maintenance',
     load: () => import('./nodes.ts'),
   },
+  'ssh-proxy': {
+    description: "connect stdin and stdout to a node's sshd",
+    load: () => import('./ssh-proxy.ts'),
+  },
   backup: { description: 'save all objects of a node in a file', load: () => import('./backup.ts') },
   restore: {
     description: 'replace all objects of a node by those of a backup',
