@@ -24,32 +24,7 @@ import {
 } from '../../src/tunnel/frp/v2-handshake.ts';
 import { DetectingDecoder } from '../../src/tunnel/frp/wire-protocol.ts';
 import type { MessageDecoder } from '../../src/tunnel/frp/wire-protocol.ts';
-import { createRandom } from '../support/random.ts';
-
-const SEED = Number(process.env['FUZZ_SEED'] ?? Date.now() % 1_000_000_000);
-const TIME_MS = Number(process.env['FUZZ_MS'] ?? 3000);
-
-const random = createRandom(SEED);
-const below = (limit: number): number => Math.floor(random() * limit);
-const pick = <T>(list: readonly T[]): T => list[below(list.length)] as T;
-
-/** Runs `once` until time is up; a failure names the seed. Lets the event loop turn now and then. */
-async function fuzz(name: string, once: () => void): Promise<void> {
-  const end = performance.now() + TIME_MS;
-  let inputs = 0;
-  try {
-    while (performance.now() < end) {
-      for (let count = 0; count < 200; count++) once();
-      inputs += 200;
-      await new Promise((resolve) => {
-        setImmediate(resolve);
-      });
-    }
-  } catch (err) {
-    throw new Error(`${name}: input ${inputs}, FUZZ_SEED=${SEED}`, { cause: err });
-  }
-  process.stderr.write(`${name}: ${inputs} inputs, seed ${SEED}\n`);
-}
+import { below, fuzz, pick, random } from '../support/fuzz.ts';
 
 /** Cuts bytes into pieces of random sizes. */
 function pieces(bytes: Buffer, largest: number): Buffer[] {

@@ -13,33 +13,7 @@ import {
   maxCompressedBytes,
 } from '../../src/tunnel/frp/snappy-block.ts';
 import { SnappyDecoder, SnappyEncoder } from '../../src/tunnel/frp/snappy-framing.ts';
-import { createRandom } from '../support/random.ts';
-
-const SEED = Number(process.env['FUZZ_SEED'] ?? Date.now() % 1_000_000_000);
-const TIME_MS = Number(process.env['FUZZ_MS'] ?? 3000);
-/** When set, each target runs until it has had this many inputs, whatever the time. */
-const INPUTS = Number(process.env['FUZZ_INPUTS'] ?? 0);
-
-const random = createRandom(SEED);
-const below = (limit: number): number => Math.floor(random() * limit);
-const pick = <T>(list: readonly T[]): T => list[below(list.length)] as T;
-
-async function fuzz(name: string, once: () => void): Promise<void> {
-  const end = performance.now() + TIME_MS;
-  let inputs = 0;
-  try {
-    while (INPUTS > 0 ? inputs < INPUTS : performance.now() < end) {
-      for (let count = 0; count < 500; count++) once();
-      inputs += 500;
-      await new Promise((resolve) => {
-        setImmediate(resolve);
-      });
-    }
-  } catch (err) {
-    throw new Error(`${name}: input ${inputs}, FUZZ_SEED=${SEED}`, { cause: err });
-  }
-  process.stderr.write(`${name}: ${inputs} inputs, seed ${SEED}\n`);
-}
+import { below, fuzz, pick, random } from '../support/fuzz.ts';
 
 function someBytes(length: number): Buffer {
   return Buffer.from(Array.from({ length }, () => below(256)));

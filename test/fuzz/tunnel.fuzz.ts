@@ -13,32 +13,7 @@ import { encodeHeader, INITIAL_WINDOW_BYTES } from '../../src/tunnel/yamux/frame
 import { YamuxSession } from '../../src/tunnel/yamux/session.ts';
 import type { YamuxStream } from '../../src/tunnel/yamux/stream.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { createRandom } from '../support/random.ts';
-
-const SEED = Number(process.env['FUZZ_SEED'] ?? Date.now() % 1_000_000_000);
-const TIME_MS = Number(process.env['FUZZ_MS'] ?? 3000);
-
-const random = createRandom(SEED);
-const below = (limit: number): number => Math.floor(random() * limit);
-const pick = <T>(list: readonly T[]): T => list[below(list.length)] as T;
-
-/** Runs `once` until time is up; a failure names the seed. Lets the event loop turn now and then. */
-async function fuzz(name: string, once: () => void): Promise<void> {
-  const end = performance.now() + TIME_MS;
-  let inputs = 0;
-  try {
-    while (performance.now() < end) {
-      for (let count = 0; count < 200; count++) once();
-      inputs += 200;
-      await new Promise((resolve) => {
-        setImmediate(resolve);
-      });
-    }
-  } catch (err) {
-    throw new Error(`${name}: input ${inputs}, FUZZ_SEED=${SEED}`, { cause: err });
-  }
-  process.stderr.write(`${name}: ${inputs} inputs, seed ${SEED}\n`);
-}
+import { below, fuzz, pick, random } from '../support/fuzz.ts';
 
 /** A transport that takes everything and remembers nothing but how much it was given. */
 class Sink implements ByteStream {

@@ -13,31 +13,7 @@ import { createDecoder, encodeMessage } from '../../src/tunnel/frp/wire-protocol
 import type { WireProtocol } from '../../src/tunnel/frp/wire-protocol.ts';
 import { bridgeDatagrams } from '../../src/tunnel/frps/udp-bridge.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { createRandom } from '../support/random.ts';
-
-const SEED = Number(process.env['FUZZ_SEED'] ?? Date.now() % 1_000_000_000);
-const TIME_MS = Number(process.env['FUZZ_MS'] ?? 3000);
-
-const random = createRandom(SEED);
-const below = (limit: number): number => Math.floor(random() * limit);
-const pick = <T>(list: readonly T[]): T => list[below(list.length)] as T;
-
-async function fuzz(name: string, once: () => void): Promise<void> {
-  const end = performance.now() + TIME_MS;
-  let inputs = 0;
-  try {
-    while (performance.now() < end) {
-      for (let count = 0; count < 100; count++) once();
-      inputs += 100;
-      await new Promise((resolve) => {
-        setImmediate(resolve);
-      });
-    }
-  } catch (err) {
-    throw new Error(`${name}: input ${inputs}, FUZZ_SEED=${SEED}`, { cause: err });
-  }
-  process.stderr.write(`${name}: ${inputs} inputs, seed ${SEED}\n`);
-}
+import { below, fuzz, pick, random } from '../support/fuzz.ts';
 
 /** A transport under the test's control. */
 class Wire implements ByteStream {

@@ -6,7 +6,7 @@ import { parseTokenFile } from '../auth/tokens.ts';
 import { mergePatch } from '../registry/merge-patch.ts';
 import { findDuplicateFields } from './json-duplicates.ts';
 import { negotiate } from './negotiation.ts';
-import { formatAge } from './table.ts';
+import { formatAge } from '../../api/age.ts';
 
 test('ages are as coarse as kubectl prints them', () => {
   const cases: [number, string][] = [

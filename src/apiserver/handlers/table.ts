@@ -1,4 +1,5 @@
 /** Tables, what `kubectl get` prints (meta/v1 Table): cells from the kind's columns, ages already rendered. */
+import { formatAge } from '../../api/age.ts';
 import type { KubeObject } from '../../api/meta.ts';
 import type { Column, Resource } from '../registry/resources.ts';
 import type { StoredObject } from '../store/store.ts';
@@ -13,27 +14,6 @@ export interface Table {
   metadata: Record<string, unknown>;
   columnDefinitions?: unknown[];
   rows: unknown[];
-}
-
-/** Renders the time between two instants as kubectl does: two units at most, coarser the longer it is. */
-export function formatAge(milliseconds: number): string {
-  const seconds = Math.floor(milliseconds / 1000);
-  if (seconds < -1) return '<invalid>';
-  if (seconds < 0) return '0s';
-  const two = (big: number, bigUnit: string, small: number, smallUnit: string) =>
-    small === 0 ? `${big}${bigUnit}` : `${big}${bigUnit}${small}${smallUnit}`;
-  if (seconds < 120) return `${seconds}s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 10) return two(minutes, 'm', seconds % 60, 's');
-  if (minutes < 180) return `${minutes}m`;
-  const hours = Math.floor(minutes / 60);
-  if (hours < 8) return two(hours, 'h', minutes % 60, 'm');
-  if (hours < 48) return `${hours}h`;
-  const days = Math.floor(hours / 24);
-  if (days < 8) return two(days, 'd', hours % 24, 'h');
-  if (days < 730) return `${days}d`;
-  const years = Math.floor(days / 365);
-  return years < 8 ? two(years, 'y', days % 365, 'd') : `${years}y`;
 }
 
 function columnDefinitions(resource: Resource): unknown[] {

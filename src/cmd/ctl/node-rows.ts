@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { ROUTER_ANNOTATION, SSH_HOST_KEYS_ANNOTATION } from '../../api/edge.ts';
 import type { NodeMaintenance, Router } from '../../api/gen/types.ts';
-import { ageOf } from './printers/age.ts';
+import { ageOf } from '../../api/age.ts';
 
 /** One node. */
 export interface NodeRow {

@@ -6,7 +6,7 @@ import {
   SYNCED_AT_ANNOTATION,
 } from '../../api/edge.ts';
 import type { Router, RouterStatusCondition } from '../../api/gen/types.ts';
-import { ageOf } from './printers/age.ts';
+import { ageOf } from '../../api/age.ts';
 
 /** One finding about one part. */
 export interface StatusLine {

@@ -1,7 +1,7 @@
 /** Tests of the output forms: columns, tables, templates, custom columns, names, ages. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatAge } from './age.ts';
+import { formatAge } from '../../../api/age.ts';
 import { ColumnWriter } from './columns.ts';
 import { compileTemplate } from './jsonpath.ts';
 import { listOf, objectPrinter } from './objects.ts';

@@ -1,6 +1,6 @@
 /** Prints the Table answers of the API server (meta.k8s.io/v1) the way kubectl does. */
 import type { ObjectMeta } from '../../../api/meta.ts';
-import { ageOf } from './age.ts';
+import { ageOf } from '../../../api/age.ts';
 import { ColumnWriter } from './columns.ts';
 
 /** A Table of the API server. */

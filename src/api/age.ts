@@ -1,8 +1,13 @@
 /** How long ago something was, in the short form of Kubernetes tables. */
 
-/** `108s`, `5m22s`, `7h5m`, `3d4h`, `2y10d`: two units while small, one when it no longer matters. */
-export function formatAge(ms: number): string {
-  const seconds = Math.max(0, Math.floor(ms / 1000));
+/**
+ * Renders a span of time as kubectl does: `108s`, `5m22s`, `7h5m`, `3d4h`; two units at most, coarser the longer it is.
+ * A span that lies in the future by more than a second is `<invalid>`.
+ */
+export function formatAge(milliseconds: number): string {
+  const seconds = Math.floor(milliseconds / 1000);
+  if (seconds < -1) return '<invalid>';
+  if (seconds < 0) return '0s';
   if (seconds < 120) return `${seconds}s`;
   const minutes = Math.floor(seconds / 60);
   if (minutes < 10) return two(minutes, 'm', seconds % 60, 's');
@@ -21,7 +26,7 @@ function two(large: number, largeUnit: string, small: number, smallUnit: string)
   return small === 0 ? `${large}${largeUnit}` : `${large}${largeUnit}${small}${smallUnit}`;
 }
 
-/** The age of a timestamp of an object; `<unknown>` when there is none. */
+/** The age of an object's timestamp; `<unknown>` when there is none. */
 export function ageOf(timestamp: string | undefined, now: number = Date.now()): string {
   const at = Date.parse(timestamp ?? '');
   return Number.isNaN(at) ? '<unknown>' : formatAge(now - at);

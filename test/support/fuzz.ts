@@ -1,0 +1,34 @@
+/** The loop around every fuzz target: repeatable, bounded in time or in number, and told what it did. */
+import { createRandom } from './random.ts';
+
+const SEED = Number(process.env['FUZZ_SEED'] ?? Date.now() % 1_000_000_000);
+const TIME_MS = Number(process.env['FUZZ_MS'] ?? 3000);
+/** When set, each target runs until it has had this many inputs, whatever the time. */
+const INPUTS = Number(process.env['FUZZ_INPUTS'] ?? 0);
+/** Inputs between two turns of the event loop. */
+const BATCH = 100;
+
+/** Numbers from 0 up to 1, the same for the same seed. */
+export const random = createRandom(SEED);
+/** A whole number from 0 up to, not including, the limit. */
+export const below = (limit: number): number => Math.floor(random() * limit);
+/** One of a list. */
+export const pick = <T>(list: readonly T[]): T => list[below(list.length)] as T;
+
+/** Calls `once` with one input after the other until the time or the number is reached; a failure names the seed. */
+export async function fuzz(name: string, once: () => void): Promise<void> {
+  const end = performance.now() + TIME_MS;
+  let inputs = 0;
+  try {
+    while (INPUTS > 0 ? inputs < INPUTS : performance.now() < end) {
+      for (let count = 0; count < BATCH; count++) once();
+      inputs += BATCH;
+      await new Promise((resolve) => {
+        setImmediate(resolve);
+      });
+    }
+  } catch (err) {
+    throw new Error(`${name}: input ${inputs}, FUZZ_SEED=${SEED}`, { cause: err });
+  }
+  process.stderr.write(`${name}: ${inputs} inputs, seed ${SEED}\n`);
+}
