@@ -16,14 +16,14 @@ const RESOURCES = [
 ] as const;
 const NAMES = [NODE, 'node-2', undefined] as const;
 
-const READS = ['get', 'list', 'watch'];
-const CHANGES = ['create', 'update', 'patch', 'delete'];
+const READS = new Set(['get', 'list', 'watch']);
+const CHANGES = new Set(['create', 'update', 'patch', 'delete']);
 
 /** What is allowed, said the long way round: `all`, `mirrors` or nothing. */
 function expected(role: Role, verb: string, resource: string, name: string | undefined): string {
   if (role === 'admin') return 'all';
   if (resource === 'backup') return 'no';
-  if (READS.includes(verb)) return 'all';
+  if (READS.has(verb)) return 'all';
   if (resource === 'customresourcedefinitions') return 'no';
   switch (role) {
     case 'router':
@@ -31,7 +31,7 @@ function expected(role: Role, verb: string, resource: string, name: string | und
         return name === NODE && (verb === 'update' || verb === 'patch') ? 'all' : 'no';
       return resource.startsWith('nodemaintenances') ? 'all' : 'no';
     case 'syncer':
-      return resource.startsWith('routers') && CHANGES.includes(verb) ? 'mirrors' : 'no';
+      return resource.startsWith('routers') && CHANGES.has(verb) ? 'mirrors' : 'no';
     case 'cloud':
       return resource.includes('/') ? 'no' : 'all';
     case 'sidecar':

@@ -10,7 +10,7 @@ const MAX_PARSED = 256;
 /** One committed state of an object. Never changed: a write makes a new one. */
 export class StoredObject {
   /** The last ones that were parsed, in a ring; who leaves it is parsed again when somebody asks. */
-  static readonly #parsed: (StoredObject | undefined)[] = new Array<StoredObject | undefined>(MAX_PARSED);
+  static readonly #parsed: (StoredObject | undefined)[] = [];
   static #next = 0;
 
   readonly resource: string;
