@@ -12,6 +12,11 @@ import { serviceKey } from './services.ts';
 import type { MappedService, Protocol } from './services.ts';
 import { tokenFor } from './tokens.ts';
 
+/**
+ * A session whose NAT mapping is gone (a new public address, a NAT that forgot) looks idle, not dead, until something
+ * is sent: a ping this often keeps services away for seconds instead of half a minute. Milliseconds.
+ */
+const MAX_KEEPALIVE_MS = 5000;
 /** Work connections kept ready for exports: a new connection then costs no extra round trip. */
 const POOL_COUNT = 5;
 
@@ -40,7 +45,7 @@ function clientSettings(config: SidecarConfig, view: RouterView, address: Server
         ? tlsSettings(config.tls.ca, address)
         : undefined,
     tcpMux: transport.tcpMux,
-    keepaliveMs: transport.keepaliveMs,
+    keepaliveMs: Math.min(transport.keepaliveMs, MAX_KEEPALIVE_MS),
     additionalScopes: transport.additionalScopes,
   };
 }
