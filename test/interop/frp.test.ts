@@ -1,44 +1,12 @@
 /** Real frps and frpc beside ours, in both roles: the proof that the wire protocol is frp's and not only our own. */
 import assert from 'node:assert/strict';
-import { createHash, randomBytes } from 'node:crypto';
-import { connect } from 'node:net';
 import { test } from 'node:test';
-import type { TestContext } from 'node:test';
-import {
-  listenTcp,
-  listenVisitor,
-  publish,
-  SERVER_CONFIG,
-  startClient,
-  startServer,
-} from '../support/frp-pair.ts';
+import { listenVisitor, publish, SERVER_CONFIG, startClient, startServer } from '../support/frp-pair.ts';
+import { download, HASH, listenData } from '../support/data-service.ts';
 import { startFrp } from '../support/frp-program.ts';
 import { freePorts } from '../support/ports.ts';
 import { requireProgram } from '../support/programs.ts';
 import { waitFor } from '../support/wait.ts';
-
-const DATA = randomBytes(4 * 1024 * 1024 + 3);
-const HASH = createHash('sha256').update(DATA).digest('hex');
-
-/** Sends DATA to each connection; a frp peer closes both halves at the first end, so the service speaks first. */
-function listenData(t: TestContext): Promise<number> {
-  return listenTcp(t, (socket) => {
-    socket.resume();
-    socket.once('data', () => socket.end(DATA));
-  });
-}
-
-/** Downloads DATA without shutting down the own half first. */
-function download(port: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const hash = createHash('sha256');
-    const socket = connect({ port, host: '127.0.0.1' });
-    socket.write('go');
-    socket.on('data', (chunk: Buffer) => hash.update(chunk));
-    socket.on('error', reject);
-    socket.on('end', () => resolve(hash.digest('hex')));
-  });
-}
 
 for (const [what, common, proxy] of [
   ['TLS and mux, its defaults', '', ''],

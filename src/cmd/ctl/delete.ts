@@ -9,15 +9,14 @@ import { waitUntilGone } from './gone.ts';
 import { readManifests } from './manifests.ts';
 import { parseTargets, resourceOfKind, singularName } from './resources.ts';
 import type { Target } from './resources.ts';
+import { selectTargets } from './selection.ts';
+import type { SelectionFlags } from './selection.ts';
 import { collect, createVerb, runVerb } from './verb.ts';
 import type { Session } from './verb.ts';
 
-interface DeleteFlags {
+interface DeleteFlags extends SelectionFlags {
   filename?: string[];
   recursive?: boolean;
-  selector?: string;
-  fieldSelector?: string;
-  all?: boolean;
   ignoreNotFound?: boolean;
   wait: boolean;
   timeout: string;
@@ -111,26 +110,10 @@ async function targetsOf(session: Session, args: readonly string[], flags: Delet
       return resource === undefined ? [] : [{ resource, name: object.metadata.name }];
     });
   }
-  const named = parseTargets(args);
-  if (named.every(({ name }) => name !== undefined)) {
-    if (flags.all === true || flags.selector !== undefined)
-      throw new UsageError('name cannot be provided when a selector is specified');
-    return named;
-  }
-  if (flags.all !== true && flags.selector === undefined && flags.fieldSelector === undefined) {
-    throw new UsageError('resource(s) were provided, but no name was specified', {
-      hint: 'give names, -l QUERY or --all',
-    });
-  }
-  const found: Target[] = [];
-  for (const { resource } of named) {
-    const list = await session.client.list(resource, {
-      labelSelector: flags.selector,
-      fieldSelector: flags.fieldSelector,
-    });
-    for (const item of list.items) found.push({ resource, name: item.metadata.name });
-  }
-  return found;
+  const isNamed = parseTargets(args).every(({ name }) => name !== undefined);
+  if (isNamed && (flags.all === true || flags.selector !== undefined))
+    throw new UsageError('name cannot be provided when a selector is specified');
+  return selectTargets(session, args, flags);
 }
 
 /** Deletes one object; returns the uid of what was deleted, where the server says it. */

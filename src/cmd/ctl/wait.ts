@@ -9,17 +9,15 @@ import { silentLogger } from '../../lib/log.ts';
 import { parseDuration } from '../../lib/options.ts';
 import { EXIT_FAILURE, ExitStatus } from '../exit.ts';
 import { compileRelaxedPath, valueText } from './printers/jsonpath.ts';
-import { parseTargets, singularName } from './resources.ts';
-import type { Target } from './resources.ts';
+import { singularName } from './resources.ts';
+import { selectTargets } from './selection.ts';
+import type { SelectionFlags } from './selection.ts';
 import { createVerb, runVerb } from './verb.ts';
 import type { Session } from './verb.ts';
 
-interface WaitFlags {
+interface WaitFlags extends SelectionFlags {
   for?: string;
   timeout: string;
-  selector?: string;
-  fieldSelector?: string;
-  all?: boolean;
 }
 
 /** Whether an object, undefined when it does not exist, is as wanted. */
@@ -87,7 +85,7 @@ function hasCondition(type: string, status: string): Wanted {
 async function wait(session: Session, args: readonly string[], flags: WaitFlags): Promise<void> {
   const { wanted, mayBeMissing } = parseWanted(flags.for);
   const limitMs = parseDuration(flags.timeout, '--timeout');
-  const targets = await targetsOf(session, args, flags);
+  const targets = await selectTargets(session, args, flags);
   if (targets.length === 0) throw new UsageError('no matching resources found');
   const deadline = systemClock.now() + limitMs;
   let hasFailed = false;
@@ -106,25 +104,6 @@ async function wait(session: Session, args: readonly string[], flags: WaitFlags)
     }
   }
   if (hasFailed) throw new ExitStatus(EXIT_FAILURE);
-}
-
-async function targetsOf(session: Session, args: readonly string[], flags: WaitFlags): Promise<Target[]> {
-  const named = parseTargets(args);
-  if (named.every(({ name }) => name !== undefined)) return named;
-  if (flags.all !== true && flags.selector === undefined && flags.fieldSelector === undefined) {
-    throw new UsageError('resource(s) were provided, but no name was specified', {
-      hint: 'give names, -l QUERY or --all',
-    });
-  }
-  const found: Target[] = [];
-  for (const { resource } of named) {
-    const list = await session.client.list(resource, {
-      labelSelector: flags.selector,
-      fieldSelector: flags.fieldSelector,
-    });
-    for (const item of list.items) found.push({ resource, name: item.metadata.name });
-  }
-  return found;
 }
 
 function waitFor(
