@@ -7,11 +7,14 @@ const COMPONENTS = ['apiserver', 'router', 'syncer', 'sidecar'];
 /** What each folder of src may import beside itself. */
 const MAY_IMPORT = {
   // cmd hands a component the tunnel or the DNS it is to use, so that the component can be tested with another
-  cmd: [...COMPONENTS, 'tunnel', 'dns', 'apiclient', 'api', 'lib'],
-  router: ['tunnel', 'dns', 'apiclient', 'api', 'lib'],
+  cmd: [...COMPONENTS, 'ssh', 'tunnel', 'dns', 'apiclient', 'api', 'lib'],
+  router: ['ssh', 'tunnel', 'dns', 'apiclient', 'api', 'lib'],
   sidecar: ['tunnel', 'dns', 'apiclient', 'api', 'lib'],
   syncer: ['apiclient', 'api', 'lib'],
-  apiserver: ['api', 'lib'],
+  // the shells that the adapter opens on nodes
+  apiserver: ['ssh', 'api', 'lib'],
+  // no apiclient: who uses it brings the objects, so that the apiserver can too
+  ssh: ['tunnel', 'api', 'lib'],
   tunnel: ['lib'],
   dns: ['lib'],
   apiclient: ['api', 'lib'],
@@ -46,6 +49,7 @@ const WRAPPERS = {
   // two makers of certificates, an authority and a self-signed one, in layers that cannot share
   '@peculiar/x509': ['src/apiserver/pki/', 'src/tunnel/frps/certificate.ts'],
   'reflect-metadata': ['src/apiserver/pki/', 'src/tunnel/frps/certificate.ts'],
+  ssh2: ['src/ssh/'],
   rfc6902: ['src/apiserver/registry/json-patch.ts'],
 };
 

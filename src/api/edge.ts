@@ -23,6 +23,8 @@ export const ORIGIN_ANNOTATION = `${GROUP}/origin`;
 /** On a mirror: when the syncer last copied it (RFC 3339). */
 export const SYNCED_AT_ANNOTATION = `${GROUP}/synced-at`;
 
+/** The namespace of the services that lead to nodes' sshds. */
+export const MAINTENANCE_NAMESPACE = 'maintenance';
 /** On a NodeMaintenance: the Router that answers for its state. */
 export const ROUTER_ANNOTATION = `${GROUP}/router`;
 /** On a NodeMaintenance: the public host keys of the node's sshd, lines of `TYPE BASE64`. */

@@ -1,4 +1,5 @@
 /** What a configuration and the Routers as they are ask for: clients, listeners, names, the choices of a connection. Pure. */
+import { tokenFor } from '../api/router-tokens.ts';
 import { isLoopbackHost } from '../lib/address.ts';
 import type { ZoneEntry } from '../dns/zone.ts';
 import type { FrpClientConfig, ServerAddress } from '../tunnel/frpc/types.ts';
@@ -10,7 +11,6 @@ import { neededRouters } from './routers.ts';
 import type { RouterView } from './routers.ts';
 import { serviceKey } from './services.ts';
 import type { MappedService, Protocol } from './services.ts';
-import { tokenFor } from './tokens.ts';
 
 /**
  * A session whose NAT mapping is gone (a new public address, a NAT that forgot) looks idle, not dead, until something

@@ -2,13 +2,11 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { MAINTENANCE_NAMESPACE } from '../api/edge.ts';
 import { parseHostPort } from '../lib/address.ts';
 import { errorCode, errorMessage, UsageError } from '../lib/errors.ts';
 import { checkLabel, checkPort } from './services.ts';
 import type { ExportedService } from './services.ts';
-
-/** The namespace of maintenance services. */
-export const MAINTENANCE_NAMESPACE = 'maintenance';
 
 /** A public host key of the node's sshd, as it stands in its file. */
 export interface HostKeyFile {

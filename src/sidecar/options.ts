@@ -1,6 +1,8 @@
 /** The sidecar's settings: flags, variables and configuration file, checked as a whole before anything starts. */
 import { isIP } from 'node:net';
 import { join } from 'node:path';
+import { parseTokenFile } from '../api/router-tokens.ts';
+import type { RouterTokens } from '../api/router-tokens.ts';
 import { parseResolvConf } from '../dns/resolv-conf.ts';
 import { parseHostPort } from '../lib/address.ts';
 import type { HostPort } from '../lib/address.ts';
@@ -33,8 +35,6 @@ import {
   serviceKey,
 } from './services.ts';
 import type { ExportedService, MappedService } from './services.ts';
-import { parseTokenFile } from './tokens.ts';
-import type { RouterTokens } from './tokens.ts';
 
 /** TLS between the sidecar and Routers. */
 export const TLS_MODES = ['auto', 'on', 'off'] as const;

@@ -1,6 +1,8 @@
 /** What a sidecar needs to know of each Router: where it is, how far it can be trusted, which services it offers. Pure. */
 import { CONDITION_READY, CONDITION_SYNCED, ORIGIN_ANNOTATION } from '../api/edge.ts';
 import type { Router, RouterStatusAddress } from '../api/gen/types.ts';
+import { transportOf } from '../api/router-transport.ts';
+import type { RouterTransport } from '../api/router-transport.ts';
 import { formatHostPort } from '../lib/address.ts';
 import type { ServerAddress } from '../tunnel/frpc/types.ts';
 import type { Protocol } from './services.ts';
@@ -34,13 +36,7 @@ export interface RouterView {
   /** Where to dial it, best first; empty while it has not said. */
   addresses: readonly ServerAddress[];
   /** What the tunnel server asks of its clients. */
-  transport: {
-    tcpMux: boolean;
-    keepaliveMs: number;
-    maxPoolCount: number;
-    isTlsForced: boolean;
-    additionalScopes: readonly ('HeartBeats' | 'NewWorkConns')[];
-  };
+  transport: RouterTransport;
   /** By `NAME.NAMESPACE`. */
   services: ReadonlyMap<string, OfferedService>;
 }
@@ -91,13 +87,7 @@ function viewOf(router: Router, own: string | undefined): RouterView {
     isOwn,
     isStale: hasCondition(CONDITION_READY, 'False') || (isMirror && !hasCondition(CONDITION_SYNCED, 'True')),
     addresses: addressesOf(router.status?.addresses ?? [], frps.bindPort, isOwn),
-    transport: {
-      tcpMux: frps.transport?.tcpMux ?? true,
-      keepaliveMs: (frps.transport?.tcpMuxKeepaliveInterval ?? 30) * 1000,
-      maxPoolCount: frps.transport?.maxPoolCount ?? 5,
-      isTlsForced: frps.transport?.tls?.force ?? false,
-      additionalScopes: frps.auth?.additionalScopes ?? [],
-    },
+    transport: transportOf(router.spec),
     services: servicesOf(router),
   };
   views.set(router, view);

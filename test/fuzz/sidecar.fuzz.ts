@@ -9,7 +9,7 @@ import { parseState } from '../../src/sidecar/cache.ts';
 import { parseExportsFile, parseImportsFile } from '../../src/sidecar/services-file.ts';
 import { parseExported, parseMapped } from '../../src/sidecar/services.ts';
 import { selectRouters } from '../../src/sidecar/routers.ts';
-import { parseTokenFile } from '../../src/sidecar/tokens.ts';
+import { parseTokenFile } from '../../src/api/router-tokens.ts';
 import { createRandom } from '../support/random.ts';
 
 const SEED = Number(process.env['FUZZ_SEED'] ?? Date.now() % 1_000_000_000);

@@ -4,7 +4,7 @@ import { HIGH_WATER_BYTES } from '../../tunnel/byte-stream.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { UsageError } from '../../lib/errors.ts';
 import { addOptions, readOptions } from '../options.ts';
-import { connectNode, readCredentials, tunnelOptions } from './node-tunnel.ts';
+import { dialNode, readCredentials, tunnelOptions } from './node-tunnel.ts';
 import { createVerb, runVerb } from './verb.ts';
 
 const HELP = `
@@ -25,7 +25,7 @@ export async function run(argv: readonly string[]): Promise<void> {
     if (node === undefined) throw new UsageError('ssh-proxy: which node?');
     const credentials = readCredentials(readOptions(command, tunnelOptions));
     const deps = { api: client, clock: systemClock, random: Math.random };
-    const connection = await connectNode(node, credentials, deps);
+    const connection = await dialNode(node, credentials, deps);
     try {
       await joinStdio(connection.stream, process.stdin, process.stdout);
     } finally {

@@ -1,7 +1,7 @@
 /** Tests of tokens for Routers: one for all, one each, mistakes without the secret in the message. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseTokenFile, tokenFor } from './tokens.ts';
+import { parseTokenFile, tokenFor } from './router-tokens.ts';
 
 test('a file with one line is the token of every Router', () => {
   const tokens = parseTokenFile('s3cret:with-colon\n', 'f');
