@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { writeFileSync } from 'node:fs';
 import { resolveName } from '../../scripts/demo/checks.mjs';
 import { applyRouter, defineNode, startApiserver, startRouter } from '../../scripts/demo/nodes.mjs';
-import { claimRange, freePorts } from '../../scripts/demo/places.mjs';
+import { claimRange } from '../../scripts/demo/places.mjs';
+import { freePorts } from '../../scripts/demo/ports.mjs';
 import { startConsumer, startExporter } from '../../scripts/demo/services.mjs';
 import { until } from '../../scripts/demo/wait.mjs';
 

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect } from 'node:net';
-import { freePorts } from '../../scripts/demo/places.mjs';
+import { freePorts } from '../../scripts/demo/ports.mjs';
 import { until } from '../../scripts/demo/wait.mjs';
 
 /** Starts a server and two clients; `isTls` is frp's default. Resolves with the path. */

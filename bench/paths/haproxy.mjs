@@ -1,7 +1,7 @@
 // HAProxy processes that pass TCP on to each other, with the settings its manual starts from.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePorts } from '../../scripts/demo/places.mjs';
+import { freePorts } from '../../scripts/demo/ports.mjs';
 
 const HOPS = 3;
 

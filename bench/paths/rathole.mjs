@@ -1,7 +1,7 @@
 // rathole, a tunnel in Rust: one server with a public port, one client; two programs where the others have three.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePorts } from '../../scripts/demo/places.mjs';
+import { freePorts } from '../../scripts/demo/ports.mjs';
 
 /** Starts server and client without encryption; resolves with the path. */
 export async function startRatholePath(processes, rathole, targetPort) {

@@ -1,34 +1,6 @@
 // Where the demo listens: free ports, a range of loopback addresses of its own, and a place for DNS.
 import { createSocket } from 'node:dgram';
-import { createServer } from 'node:net';
-
-/** Opens a TCP listener; undefined when the place is taken or not allowed. Port 0 picks one. */
-function listen(host, port) {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(undefined));
-    server.listen({ host, port, exclusive: true }, () => resolve(server));
-  });
-}
-
-const close = (server) => new Promise((resolve) => server.close(() => resolve()));
-
-/** `count` different free TCP ports of a loopback address, held until all are known. */
-export async function freePorts(count, host = '127.0.0.1') {
-  const servers = await Promise.all(Array.from({ length: count }, () => listen(host, 0)));
-  const ports = servers.map((server) => {
-    if (server === undefined) throw new Error(`cannot listen on ${host}`);
-    return server.address().port;
-  });
-  await Promise.all(servers.map(close));
-  return ports;
-}
-
-async function isFree(host, port) {
-  const server = await listen(host, port);
-  if (server !== undefined) await close(server);
-  return server !== undefined;
-}
+import { close, freePorts, isFree, listen } from './ports.mjs';
 
 function isUdpFree(host, port) {
   return new Promise((resolve) => {

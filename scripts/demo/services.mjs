@@ -2,7 +2,7 @@
 import { accessSync, constants, mkdirSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { startEdge } from './nodes.mjs';
-import { freePorts } from './places.mjs';
+import { freePorts } from './ports.mjs';
 
 /** Whether a program is on PATH. */
 export function hasProgram(name) {

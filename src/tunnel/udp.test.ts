@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createClient, publish, startClient, startServer } from '../../test/support/frp-pair.ts';
 import { checkLeaks } from '../../test/support/leak-check.ts';
+import { QUIET_PORTS } from '../../test/support/ports.ts';
 import { createUser, listenUdpVisitor, openUdp, publishUdp, serveUdp } from '../../test/support/udp-pair.ts';
 import { waitFor } from '../../test/support/wait.ts';
 import { TUNNEL_ERRORS } from './errors.ts';
@@ -98,7 +99,7 @@ test('a visitor connection that breaks is opened again by the next datagram', as
 });
 
 test('a udp proxy frees its port, and a taken or forbidden one is refused', async (t) => {
-  const server = await startServer(t, { allowPorts: [{ start: 20_000, end: 60_999 }], maxPortsPerClient: 2 });
+  const server = await startServer(t, { allowPorts: [QUIET_PORTS], maxPortsPerClient: 2 });
   const client = await startClient(t, server.port as number);
   const { remotePort } = await publishUdp(t, client, 9, { name: 'a', type: 'udp' });
   const refusal = async (name: string, port: number): Promise<string> => {
@@ -108,7 +109,7 @@ test('a udp proxy frees its port, and a taken or forbidden one is refused', asyn
     return proxy.error ?? '';
   };
   assert.match(await refusal('b', remotePort), /already used/u);
-  assert.match(await refusal('c', 19_999), /not allowed/u);
+  assert.match(await refusal('c', QUIET_PORTS.start - 1), /not allowed/u);
   // The same number over TCP is another port.
   await publish(client, 9, { name: 'd', type: 'tcp', remotePort });
   assert.match(await refusal('e', 0), /max_ports_per_client 2/u);

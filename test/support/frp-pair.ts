@@ -14,6 +14,7 @@ import { createFrpServer } from '../../src/tunnel/frps/server.ts';
 import type { FrpServer, FrpServerConfig, FrpServerHooks } from '../../src/tunnel/frps/types.ts';
 import { relay } from '../../src/tunnel/relay.ts';
 import { socketStream } from '../../src/tunnel/socket-stream.ts';
+import { QUIET_PORTS } from './ports.ts';
 import { waitFor } from './wait.ts';
 
 /** What of a test context is needed here. */
@@ -21,13 +22,13 @@ export interface Cleanup {
   after(fn: () => void | Promise<void>): void;
 }
 
-/** A configuration that suits tests: loopback, a free port, the token `secret`. */
+/** A configuration that suits tests: loopback, free ports, the token `secret`. */
 export const SERVER_CONFIG: FrpServerConfig = {
   bindAddr: '127.0.0.1',
   bindPort: 0,
   socketPath: undefined,
   proxyBindAddr: '127.0.0.1',
-  allowPorts: [],
+  allowPorts: [QUIET_PORTS],
   maxPortsPerClient: 0,
   userConnTimeoutMs: 10_000,
   udpPacketSize: 1500,
