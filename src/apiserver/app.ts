@@ -42,7 +42,7 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
     await next();
   });
   app.use('/edge/v1/join', (c, next) => limited(c, deps, next));
-  if (deps.nodeApi !== undefined) addOpenNodeRoutes(app, deps.nodeApi);
+  if (deps.nodeApi !== undefined) addOpenNodeRoutes(app, deps.nodeApi, deps.node);
   app.use(async (c, next) => {
     const identity = deps.authenticate({
       transport: c.env.transport,

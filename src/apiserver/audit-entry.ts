@@ -25,7 +25,7 @@ export function auditEntry(
 ): AuditEntry {
   const { verb, resource, code, ms } = outcome;
   // requests that were refused early have none of these
-  const { identity, name, dryRun, reason } = c.var as Partial<typeof c.var>;
+  const { identity, name, dryRun, reason, details } = c.var as Partial<typeof c.var>;
   const address = c.env.incoming?.socket.remoteAddress;
   const userAgent = c.req.header('user-agent');
   return {
@@ -40,6 +40,7 @@ export function auditEntry(
     ...(dryRun === true ? { dryRun: true } : {}),
     code,
     ...(reason === undefined ? {} : { reason }),
+    ...(details === undefined ? {} : { details }),
     ms: Math.round(ms * 10) / 10,
     ...(address === undefined ? {} : { sourceIP: address }),
     ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, MAX_TEXT) }),

@@ -4,6 +4,9 @@ import type { WriteStream } from 'node:fs';
 import { errorMessage } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 
+/** Facts by name. */
+export type AuditDetails = Readonly<Record<string, string | number | boolean | readonly string[]>>;
+
 /** What is recorded of a request. Bodies and credentials are not. */
 export interface AuditEntry {
   time: string;
@@ -18,6 +21,8 @@ export interface AuditEntry {
   dryRun?: boolean;
   code: number;
   reason?: string;
+  /** What more there is to know about the outcome: of a certificate its serial, of a session its length. */
+  details?: AuditDetails;
   /** Time to the answer, milliseconds. */
   ms: number;
   sourceIP?: string;

@@ -173,6 +173,7 @@ class Server implements ApiServer {
           () => this.#certificates?.authority,
         ),
         authority: () => this.#certificates?.authority,
+        sshAuthority: () => this.#certificates?.sshAuthority,
         trust: () => this.#certificates?.trust,
       },
       notServing: () => this.#problem,

@@ -8,7 +8,7 @@ import type { Logger } from '../../lib/log.ts';
 import { authorize, isMirror } from '../auth/roles.ts';
 import type { Identity } from '../auth/roles.ts';
 import type { Credentials, Transport } from '../auth/authenticator.ts';
-import type { AuditLog } from '../audit.ts';
+import type { AuditDetails, AuditLog } from '../audit.ts';
 import type { RequestLimits } from '../limits.ts';
 import type { ApiMetrics } from '../metrics.ts';
 import type { NodeDeps } from '../node/routes.ts';
@@ -34,6 +34,8 @@ export interface ApiEnv {
     dryRun: boolean;
     /** The reason of the failure that was answered. */
     reason: string | undefined;
+    /** For the audit log. */
+    details: AuditDetails;
   };
 }
 

@@ -9,9 +9,11 @@ import type { ApiContext, ApiDeps, ApiEnv } from '../handlers/context.ts';
 import { jsonResponse, textResponse } from '../handlers/respond.ts';
 import { isSignedBy } from '../pki/authority.ts';
 import type { KeyPair } from '../pki/key-pair.ts';
+import type { SshAuthority } from '../pki/ssh-authority.ts';
 import type { DurableStore } from '../store/durable-store.ts';
 import type { IssuedCertificates } from './issued.ts';
 import type { JoinTokens } from './join-tokens.ts';
+import { issueSshCertificate } from './ssh-certificates.ts';
 import { nodeField, readFields, roleField, secondsField, textField } from './requests.ts';
 import { sendBackup, takeRestore } from './state.ts';
 
@@ -22,6 +24,8 @@ export interface NodeDeps {
   issued: IssuedCertificates;
   /** Signs client certificates; undefined on plain HTTP. */
   authority: () => KeyPair | undefined;
+  /** Signs SSH user certificates; undefined on plain HTTP, where every local user would be root on the nodes. */
+  sshAuthority: () => SshAuthority | undefined;
   /** What clients must trust to reach this server, PEM; undefined when the system's authorities are enough. */
   trust: () => string | undefined;
 }
@@ -48,12 +52,18 @@ function label(c: ApiContext, verb: string, resource: string): void {
 }
 
 /** Paths that work without credentials: they give what is public, or take a join token. */
-export function addOpenNodeRoutes(app: Hono<ApiEnv>, node: NodeDeps): void {
+export function addOpenNodeRoutes(app: Hono<ApiEnv>, node: NodeDeps, name: string): void {
   app.get('/edge/v1/ca', (c) => {
     label(c, 'get', 'ca');
     const trust = node.trust();
     if (trust === undefined) throw statusError('NotFound', 'this server needs no authority of its own');
     return textResponse(trust, 200, 'application/x-pem-file');
+  });
+  app.get('/edge/v1/ssh-ca', (c) => {
+    label(c, 'get', 'ssh-ca');
+    const authority = node.sshAuthority();
+    if (authority === undefined) throw statusError('NotFound', 'this server has no authority of its own');
+    return textResponse(`${authority.publicKey(`edge-ssh-ca@${name}`)}\n`, 200, 'text/plain; charset=utf-8');
   });
   app.post('/edge/v1/join', async (c) => {
     label(c, 'create', 'join');
@@ -112,6 +122,13 @@ export function addNodeRoutes(app: Hono<ApiEnv>, deps: ApiDeps, node: NodeDeps):
     const publicKey = textField(fields, 'publicKey', MAX_KEY_LENGTH);
     const certificate = await node.issued.issue({ ...subject, publicKey, by: c.get('identity').username });
     return jsonResponse({ ...subject, certificate, ca: node.trust() }, 201);
+  });
+  app.post('/edge/v1/certificates/ssh', async (c) => {
+    allow(c, 'create', 'certificates');
+    const authority = node.sshAuthority();
+    if (authority === undefined)
+      throw statusError('BadRequest', 'this server has no authority: it serves plain HTTP');
+    return issueSshCertificate(c, authority);
   });
   app.post('/edge/v1/certificates/renew', async (c) => {
     label(c, 'update', 'certificates');

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { errorMessage, UsageError } from '../../lib/errors.ts';
 import { ensureAuthority, ensureServing, servingNames } from './authority.ts';
 import type { PkiDeps } from './authority.ts';
+import { ensureSshAuthority } from './ssh-authority.ts';
+import type { SshAuthority } from './ssh-authority.ts';
 import { parseCertificate } from './key-pair.ts';
 import type { KeyPair } from './key-pair.ts';
 
@@ -32,6 +34,7 @@ export class ServingCertificates {
   readonly #deps: PkiDeps;
   #authority: KeyPair | undefined;
   #trust: string | undefined;
+  #sshAuthority: SshAuthority | undefined;
 
   constructor(config: ServingConfig, deps: PkiDeps) {
     this.#config = config;
@@ -41,6 +44,11 @@ export class ServingCertificates {
   /** Signs client certificates; set by load(). */
   get authority(): KeyPair | undefined {
     return this.#authority;
+  }
+
+  /** Signs SSH user certificates; set by the first load(). */
+  get sshAuthority(): SshAuthority | undefined {
+    return this.#sshAuthority;
   }
 
   /** What clients must trust, PEM; undefined when the system's authorities are enough. */
@@ -54,6 +62,7 @@ export class ServingCertificates {
     const dir = join(dataDir, 'pki');
     const authority = await ensureAuthority(dir, node, this.#deps);
     this.#authority = authority;
+    this.#sshAuthority ??= await ensureSshAuthority(dir, node, this.#deps);
     const ca = [authority.certificate];
     if (clientCaFile !== undefined) ca.push(await readPem(clientCaFile, '--client-ca'));
     if (tls === undefined) {

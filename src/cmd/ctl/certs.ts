@@ -1,18 +1,28 @@
-/** `edge ctl certs issue|renew|list`: client certificates that this node's authority signs for other nodes. */
+/** `edge ctl certs issue|renew|list|ssh|ssh-ca`: certificates that this node's authorities sign, of nodes and for sshds. */
 import { loadAccess } from '../../apiclient/kubeconfig.ts';
-import type { ClusterAccess } from '../../apiclient/kubeconfig.ts';
 import { UsageError } from '../../lib/errors.ts';
 import { formatKubeconfig, makeKey, writeKubeconfig } from './credentials.ts';
 import type { SignedCertificate } from './credentials.ts';
-import { exchange, readAnswer } from './exchange.ts';
+import { call } from './exchange.ts';
+import { showSshAuthority, signSshKey } from './ssh-certs.ts';
 import { createVerb, runVerb } from './verb.ts';
 import type { Session } from './verb.ts';
+
+const HELP = `
+Examples:
+  edge ctl certs issue --node node-2 -o node-2.kubeconfig
+  edge ctl certs ssh ~/.ssh/id_ed25519.pub --principals root,admin --ttl 30m
+  edge ctl certs ssh-ca > /etc/ssh/edge_ca.pub      # for TrustedUserCAKeys in sshd_config`;
 
 interface Flags {
   node?: string;
   role?: string;
   address?: string;
   output?: string;
+  principals?: string;
+  ttl?: string;
+  forceCommand?: string;
+  sourceAddress?: string;
 }
 
 interface ListedCertificate {
@@ -21,29 +31,6 @@ interface ListedCertificate {
   role: string;
   notAfter: string;
   by: string;
-}
-
-/** Sends a small JSON body and reads the JSON answer. */
-export async function call<T>(
-  access: ClusterAccess,
-  method: string,
-  path: string,
-  idleTimeoutMs: number,
-  body?: unknown,
-): Promise<T> {
-  const text = JSON.stringify(body ?? {});
-  const answer = await exchange(access, {
-    method,
-    path,
-    idleTimeoutMs,
-    ...(body === undefined
-      ? {}
-      : {
-          headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
-          send: (request) => void request.end(text),
-        }),
-  });
-  return JSON.parse(await readAnswer(access, answer)) as T;
 }
 
 async function issue({ access, settings, print }: Session, flags: Flags): Promise<void> {
@@ -101,20 +88,30 @@ async function list({ access, settings, print }: Session, output: string | undef
 /** Runs the verb. */
 export async function run(argv: readonly string[]): Promise<void> {
   const command = createVerb(
-    'certs issue|renew|list',
-    'Issue, renew and list the certificates with which other nodes reach this one.',
+    'certs issue|renew|list|ssh|ssh-ca',
+    'Issue, renew and list the certificates with which other nodes reach this one, and sign SSH keys.',
   )
-    .argument('<ACTION>', 'issue, renew or list')
-    .argument('[FILE]', 'renew: the kubeconfig to renew, in place')
+    .argument('<ACTION>', 'issue, renew, list, ssh or ssh-ca')
+    .argument('[FILE]', 'renew: the kubeconfig to renew, in place; ssh: the public key to sign')
     .option('--node <NAME>', 'issue: the other node')
     .option('--role <ROLE>', 'issue: admin, router, syncer, sidecar or cloud (default syncer)')
     .option('--address <URL>', 'issue: the address of this node in the kubeconfig (default the one in use)')
-    .option('-o, --output <FILE>', 'issue: where the kubeconfig goes (default -, stdout); list: json');
+    .option('--principals <LIST>', 'ssh: the accounts on the nodes that the certificate is good for')
+    .option('--ttl <DURATION>', 'ssh: how long it is good (default 15m, at most 24h)')
+    .option('--force-command <CMD>', 'ssh: the only command it may run')
+    .option('--source-address <LIST>', 'ssh: the only addresses or networks it may come from')
+    .option(
+      '-o, --output <FILE>',
+      'issue: where the kubeconfig goes (default -, stdout); ssh: where the certificate goes (default FILE-cert.pub); list: json',
+    )
+    .addHelpText('after', HELP);
   await runVerb(command, argv, async (session, [action, file]) => {
     const flags = command.opts<Flags>();
     if (action === 'issue') await issue(session, flags);
     else if (action === 'renew') await renew(session, file);
     else if (action === 'list') await list(session, flags.output);
-    else throw new UsageError(`certs: "${action ?? ''}" is not one of issue, renew, list`);
+    else if (action === 'ssh') await signSshKey(session, file, flags);
+    else if (action === 'ssh-ca') await showSshAuthority(session);
+    else throw new UsageError(`certs: "${action ?? ''}" is not one of issue, renew, list, ssh, ssh-ca`);
   });
 }

@@ -72,3 +72,26 @@ export async function readAnswer(access: ClusterAccess, answer: IncomingMessage)
   if ((answer.statusCode ?? 0) >= 400) throw apiError(answer.statusCode ?? 0, text, access.server);
   return text;
 }
+
+/** Sends a small JSON body and reads the JSON answer. */
+export async function call<T>(
+  access: ClusterAccess,
+  method: string,
+  path: string,
+  idleTimeoutMs: number,
+  body?: unknown,
+): Promise<T> {
+  const text = JSON.stringify(body ?? {});
+  const answer = await exchange(access, {
+    method,
+    path,
+    idleTimeoutMs,
+    ...(body === undefined
+      ? {}
+      : {
+          headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
+          send: (request) => void request.end(text),
+        }),
+  });
+  return JSON.parse(await readAnswer(access, answer)) as T;
+}

@@ -1,7 +1,7 @@
 /** `edge ctl join-token create`: a short-lived secret, good for one node, that also pins this node's authority. */
 import { parseDuration } from '../../lib/options.ts';
 import { UsageError } from '../../lib/errors.ts';
-import { call } from './certs.ts';
+import { call } from './exchange.ts';
 import { createVerb, runVerb } from './verb.ts';
 
 /** Runs the verb. */

@@ -4,10 +4,9 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { ClusterAccess } from '../../apiclient/kubeconfig.ts';
 import { EdgeError, UsageError } from '../../lib/errors.ts';
-import { call } from './certs.ts';
 import { formatKubeconfig, makeKey, writeKubeconfig } from './credentials.ts';
 import type { SignedCertificate } from './credentials.ts';
-import { exchange, readAnswer } from './exchange.ts';
+import { call, exchange, readAnswer } from './exchange.ts';
 import { createVerb, runVerb } from './verb.ts';
 
 /** ID.SECRET.HASH, the hash being SHA-256 of the authority's public key (SubjectPublicKeyInfo). */
