@@ -10,7 +10,7 @@ import { createDnsServer } from '../../src/dns/server.ts';
 import { createZone } from '../../src/dns/zone.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/log.ts';
-import { addressRecord, answerTo, startFakeDns } from '../support/fake-dns.ts';
+import { addressRecord, answerTo, FAKE_DNS_HOST, startFakeDns } from '../support/fake-dns.ts';
 import { checkLeaks } from '../support/leak-check.ts';
 import { freePort } from '../support/ports.ts';
 import { waitFor } from '../support/wait.ts';
@@ -42,14 +42,14 @@ async function startServer(
   return server;
 }
 
-async function startUpstream(t: TestContext, port = 0, host = '127.0.0.1'): Promise<FakeDns> {
-  const upstream = await startFakeDns(port, host);
+async function startUpstream(t: TestContext, port = 0): Promise<FakeDns> {
+  const upstream = await startFakeDns(port);
   t.after(() => upstream.stop());
   return upstream;
 }
 
 async function deadUpstream(): Promise<HostPort> {
-  return { host: '127.0.0.1', port: await freePort() };
+  return { host: FAKE_DNS_HOST, port: await freePort(FAKE_DNS_HOST) };
 }
 
 /** Asks over UDP, EDNS on, and gives the decoded answer with its rcode. */

@@ -3,7 +3,9 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { decode, encode } from 'dns-packet';
-import type { Socket as TcpSocket } from 'node:net';
+import { errorCode } from '../../src/lib/errors.ts';
+import type { RemoteInfo, Socket as UdpSocket } from 'node:dgram';
+import type { Server, Socket as TcpSocket } from 'node:net';
 import type { Answer, DecodedPacket } from 'dns-packet';
 
 /** One query as it arrived. */
@@ -51,8 +53,13 @@ export function addressRecord(name: string, data: string, ttl = 60): Answer {
   return { type: 'A', name, ttl, data };
 }
 
+/** Where fakes listen: connections that other programs open come from 127.0.0.1, so their ports are not in the way here. */
+export const FAKE_DNS_HOST = '127.0.0.9';
+/** How often a port is looked for that is free for UDP and TCP. */
+const FREE_PORT_TRIES = 20;
+
 /** Starts a fake that answers every name with 192.0.2.1. */
-export async function startFakeDns(port = 0, host = '127.0.0.1'): Promise<FakeDns> {
+export async function startFakeDns(port = 0, host = FAKE_DNS_HOST): Promise<FakeDns> {
   let behaviour: Behaviour = (query) => [answerTo(query, [addressRecord(query.name, '192.0.2.1')])];
   const queries: UpstreamQuery[] = [];
   const take = async (bytes: Buffer, transport: 'udp' | 'tcp', from: number): Promise<readonly Buffer[]> => {
@@ -63,17 +70,13 @@ export async function startFakeDns(port = 0, host = '127.0.0.1'): Promise<FakeDn
     return behaviour(query);
   };
 
-  const udp = createSocket('udp4');
-  udp.on('message', (bytes, peer) => {
+  const onDatagram = (udp: UdpSocket, bytes: Buffer, peer: RemoteInfo): void => {
     void take(bytes, 'udp', peer.port).then((answers) => {
       for (const answer of answers) udp.send(answer, peer.port, peer.address, () => {});
     });
-  });
-  udp.bind(port, host);
-  await once(udp, 'listening');
-
+  };
   const sockets = new Set<TcpSocket>();
-  const tcp = createServer((socket) => {
+  const onConnection = (socket: TcpSocket): void => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => {}); // the client may leave first
@@ -86,9 +89,10 @@ export async function startFakeDns(port = 0, host = '127.0.0.1'): Promise<FakeDn
         }
       });
     });
-  });
-  tcp.listen(udp.address().port, host);
-  await once(tcp, 'listening');
+  };
+  const { udp, tcp } = await bindBoth(port, host);
+  udp.on('message', (bytes, peer) => onDatagram(udp, bytes, peer));
+  tcp.on('connection', onConnection);
 
   return {
     host,
@@ -99,14 +103,33 @@ export async function startFakeDns(port = 0, host = '127.0.0.1'): Promise<FakeDn
     },
     stop: async () => {
       for (const socket of sockets) socket.destroy();
-      await Promise.all([
-        new Promise<void>((resolve) => {
-          udp.close(() => resolve());
-        }),
-        new Promise<void>((resolve) => {
-          tcp.close(() => resolve());
-        }),
-      ]);
+      await Promise.all([closed(udp), closed(tcp)]);
     },
   };
+}
+
+// A port that is free for UDP may be taken for TCP; when any port will do, another is tried. Leaves nothing behind.
+async function bindBoth(port: number, host: string): Promise<{ udp: UdpSocket; tcp: Server }> {
+  for (let attempt = 1; ; attempt += 1) {
+    const [udp, tcp] = [createSocket('udp4'), createServer()];
+    let isBound = false;
+    try {
+      udp.bind(port, host);
+      await once(udp, 'listening');
+      isBound = true;
+      tcp.listen(udp.address().port, host);
+      await once(tcp, 'listening');
+      return { udp, tcp };
+    } catch (err) {
+      await closed(udp);
+      const mayRetry = port === 0 && isBound && errorCode(err) === 'EADDRINUSE' && attempt < FREE_PORT_TRIES;
+      if (!mayRetry) throw err;
+    }
+  }
+}
+
+function closed(socket: UdpSocket | Server): Promise<void> {
+  return new Promise((resolve) => {
+    socket.close(() => resolve());
+  });
 }
