@@ -22,6 +22,17 @@ function commit() {
   }
 }
 
+/** ssh2 tries to load native addons and does without where that fails; a single file has none. */
+const leaveOutAddons = {
+  name: 'leave-out-addons',
+  setup({ onLoad, onResolve }) {
+    onResolve({ filter: /^cpu-features$|\.node$/ }, ({ path }) => ({ path, namespace: 'addon' }));
+    onLoad({ filter: /.*/, namespace: 'addon' }, ({ path }) => ({
+      contents: `throw new Error(${JSON.stringify(`${path} is not in this file`)});`,
+    }));
+  },
+};
+
 const common = {
   bundle: true,
   platform: 'node',
@@ -39,6 +50,7 @@ const common = {
   },
   loader: { '.wasm': 'binary', '.html': 'text', '.sql': 'text' },
   logLevel: 'warning',
+  plugins: [leaveOutAddons],
 };
 
 /** Compresses a subcommand's bundle into a module that unpacks it when it is imported. */
@@ -74,7 +86,7 @@ await build({
   entryPoints: [join(root, 'src/cmd/main.ts')],
   outfile: temporary,
   banner: { js: '#!/usr/bin/env node' },
-  plugins: [packSubcommands],
+  plugins: [packSubcommands, leaveOutAddons],
 });
 chmodSync(temporary, 0o755);
 renameSync(temporary, join(root, 'dist/edge')); // whole or not at all, also while an old copy runs

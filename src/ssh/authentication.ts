@@ -1,0 +1,134 @@
+/** Which way of logging in comes next: what the server still accepts, of what we have, in the order we were given. */
+import type { AnyAuthMethod } from 'ssh2';
+import { errorMessage } from '../lib/errors.ts';
+import { libraryKey } from './certificate-auth.ts';
+import type { PrivateKey } from './private-key.ts';
+
+/** A way of logging in. What asks somebody is asked only when its turn comes, and answers undefined to give up. */
+export type AuthMethod =
+  /** The keys of an ssh-agent at a unix socket. */
+  | { kind: 'agent'; socket: string }
+  /** A key; `load` may ask for a passphrase, and answers undefined when the key cannot be used after all. */
+  | { kind: 'key'; name: string; load: () => Promise<PrivateKey | undefined> }
+  /** A password; asked again, with the next number from 1, when the server says no. */
+  | { kind: 'password'; ask: (attempt: number) => Promise<string | undefined> }
+  /** Questions of the server (PAM): codes, passwords by another name. */
+  | {
+      kind: 'keyboard-interactive';
+      ask: (request: Questions, attempt: number) => Promise<readonly string[] | undefined>;
+    };
+
+/** What the server asks in one round. */
+export interface Questions {
+  name: string;
+  instructions: string;
+  prompts: readonly { text: string; isEchoed: boolean }[];
+}
+
+/** Wrong passwords before a method is given up, as OpenSSH's NumberOfPasswordPrompts. */
+const MAX_ATTEMPTS = 3;
+
+const SSH_NAMES = {
+  agent: 'publickey',
+  key: 'publickey',
+  password: 'password',
+  'keyboard-interactive': 'keyboard-interactive',
+} as const;
+
+/** The plan of one login. */
+export interface AuthPlan {
+  /** The next method for the library; `allowed` is what the server accepts, undefined before it said so. */
+  next(allowed: readonly string[] | undefined): Promise<AnyAuthMethod | false>;
+  /** What has been tried, for people: `agent, key ~/.ssh/id_ed25519, password`. */
+  readonly tried: readonly string[];
+  /** What the server accepted last. */
+  readonly allowed: readonly string[];
+  /** Why a method could not be used, one line each. */
+  readonly problems: readonly string[];
+}
+
+/** Plans a login of `user`. */
+export function planAuthentication(user: string, methods: readonly AuthMethod[]): AuthPlan {
+  const left = methods.map((method) => ({ method, attempts: 0, isGivenUp: false }));
+  const tried: string[] = [];
+  const problems: string[] = [];
+  let accepted: readonly string[] = [];
+
+  const attempt = async (entry: (typeof left)[number]): Promise<AnyAuthMethod | undefined> => {
+    const { method } = entry;
+    entry.attempts++;
+    const note = (name: string): void => {
+      if (!tried.includes(name)) tried.push(name);
+    };
+    switch (method.kind) {
+      case 'agent':
+        note('agent');
+        return { type: 'agent', username: user, agent: method.socket };
+      case 'key': {
+        const key = await method.load();
+        if (key === undefined) return undefined;
+        note(`key ${method.name}`);
+        return { type: 'publickey', username: user, key: libraryKey(key) };
+      }
+      case 'password': {
+        const password = await method.ask(entry.attempts);
+        if (password === undefined) {
+          entry.isGivenUp = true;
+          return undefined;
+        }
+        note('password');
+        return { type: 'password', username: user, password };
+      }
+      case 'keyboard-interactive': {
+        note('keyboard-interactive');
+        const number = entry.attempts;
+        const answer = async (request: Questions): Promise<string[]> => {
+          const answers = await method.ask(request, number);
+          if (answers === undefined) entry.isGivenUp = true;
+          return [...(answers ?? [])];
+        };
+        return {
+          type: 'keyboard-interactive',
+          username: user,
+          prompt: (name, instructions, _lang, prompts, finish) => {
+            const request = {
+              name,
+              instructions,
+              prompts: prompts.map(({ prompt, echo }) => ({ text: prompt, isEchoed: echo ?? false })),
+            };
+            answer(request).then(finish, (err: unknown) => {
+              problems.push(errorMessage(err));
+              entry.isGivenUp = true;
+              finish([]);
+            });
+          },
+        };
+      }
+    }
+  };
+
+  return {
+    tried,
+    problems,
+    get allowed() {
+      return accepted;
+    },
+    async next(allowed) {
+      // the answer to "none" says what the server accepts
+      if (allowed === undefined) return { type: 'none', username: user };
+      accepted = allowed;
+      for (const entry of left) {
+        const limit = entry.method.kind === 'agent' || entry.method.kind === 'key' ? 1 : MAX_ATTEMPTS;
+        while (allowed.includes(SSH_NAMES[entry.method.kind]) && !entry.isGivenUp && entry.attempts < limit) {
+          try {
+            const method = await attempt(entry);
+            if (method !== undefined) return method;
+          } catch (err) {
+            problems.push(errorMessage(err));
+          }
+        }
+      }
+      return false;
+    },
+  };
+}
