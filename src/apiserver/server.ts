@@ -6,8 +6,7 @@ import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { isDeepStrictEqual } from 'node:util';
-import { NODE_MAINTENANCES } from '../api/edge.ts';
-import { formatHostPort, isLoopbackHost } from '../lib/address.ts';
+import { formatHostPort } from '../lib/address.ts';
 import type { HostPort } from '../lib/address.ts';
 import { systemClock } from '../lib/clock.ts';
 import type { Clock, Timer } from '../lib/clock.ts';
@@ -17,11 +16,13 @@ import type { HttpListenOptions, HttpServer } from '../lib/http.ts';
 import type { Component, ReadinessCheck } from '../lib/lifecycle.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Registry } from '../lib/metrics.ts';
-import { createAdapterApp } from './adapter/app.ts';
+import { createAdapter } from './adapter/adapter.ts';
+import type { AdapterConfig } from './adapter/adapter.ts';
 import { createApp } from './app.ts';
 import { AuditLog } from './audit.ts';
 import { createAuthenticator } from './auth/authenticator.ts';
-import type { Transport } from './auth/authenticator.ts';
+import type { Credentials, Transport } from './auth/authenticator.ts';
+import type { Identity } from './auth/roles.ts';
 import { parseTokenFile } from './auth/tokens.ts';
 import { createNodeErrorResponder } from './node-errors.ts';
 import { DEFAULT_LIMITS, RequestLimits } from './limits.ts';
@@ -50,8 +51,7 @@ export interface ApiServerConfig {
   clientCaFile: string | undefined;
   tokenAuthFile: string | undefined;
   auditLog: string | undefined;
-  /** Where the Frp Adapter's endpoints are served, plain HTTP; undefined for nowhere. */
-  adapterListen: HostPort | undefined;
+  adapter: AdapterConfig;
   journalBytes: number;
   drainTimeoutMs: number;
 }
@@ -99,6 +99,7 @@ class Server implements ApiServer {
   #store: DurableStore | undefined;
   #audit: AuditLog | undefined;
   #servers: HttpServer[] = [];
+  #adapter: Component | undefined;
   #renewal: Timer | undefined;
   #authenticate: ReturnType<typeof createAuthenticator> | undefined;
   #tls: ServingMaterial | undefined;
@@ -158,10 +159,7 @@ class Server implements ApiServer {
       log: this.#log,
       metrics,
       watches: this.#watches,
-      authenticate: (credentials) => {
-        if (this.#authenticate === undefined) throw new Error('requests before the start');
-        return this.#authenticate(credentials);
-      },
+      authenticate: (credentials) => this.#identify(credentials),
       audit: this.#audit,
       limits: new RequestLimits(DEFAULT_LIMITS),
       nodeApi: {
@@ -221,37 +219,32 @@ class Server implements ApiServer {
   }
 
   async #startAdapter(store: DurableStore): Promise<void> {
-    const { adapterListen } = this.#config;
-    const resource = resources.get(NODE_MAINTENANCES.plural);
-    if (adapterListen === undefined || resource === undefined) return;
-    const { host, port } = adapterListen;
-    const app = createAdapterApp({
+    this.#adapter = createAdapter(this.#config.adapter, {
       store,
-      resource,
       clock: this.#clock,
+      random: this.#random,
       log: this.#log,
-      // tokens may be loaded anew while it serves
-      authenticate: isLoopbackHost(host)
-        ? undefined
-        : (credentials) => {
-            if (this.#authenticate === undefined) throw new Error('requests before the start');
-            return this.#authenticate(credentials);
-          },
+      registry: this.#registry,
       audit: this.#audit,
+      authenticate: (credentials) => this.#identify(credentials),
       notServing: () => this.#problem,
+      listen: (options) => this.#listen(options),
     });
-    const fetch = (request: Request, env: unknown): Response | Promise<Response> =>
-      app.fetch(request, { ...(env as object), transport: 'http' });
-    await this.#listen({ fetch, host, port });
-    const bound = this.#servers.at(-1)?.port ?? port;
-    this.#log.info('adapter listens', { address: `http://${formatHostPort(host, bound)}` });
+    await this.#adapter?.start();
   }
 
-  async #listen(options: HttpListenOptions): Promise<void> {
+  /** By the tokens of now: they may be loaded anew while it serves. */
+  #identify(credentials: Credentials): Identity {
+    if (this.#authenticate === undefined) throw new Error('requests before the start');
+    return this.#authenticate(credentials);
+  }
+
+  async #listen(options: HttpListenOptions): Promise<HttpServer> {
     const server = await listenHttp(options);
     server.server.maxConnections = MAX_CONNECTIONS;
     server.server.on('clientError', createNodeErrorResponder());
     this.#servers.push(server);
+    return server;
   }
 
   async #loadTokens(): Promise<void> {
@@ -326,6 +319,7 @@ class Server implements ApiServer {
     await this.#starting?.catch(() => {}); // its error is the caller's of start()
     this.#problem = 'the server is stopping';
     this.#renewal?.cancel();
+    await this.#adapter?.stop();
     const closing = this.#servers.map((server) => server.close(this.#config.drainTimeoutMs));
     this.#watches.endAll();
     await Promise.all(closing);

@@ -7,6 +7,7 @@ import { formatHostPort, isLoopbackHost, parseHostPort } from '../lib/address.ts
 import { UsageError } from '../lib/errors.ts';
 import { integerOption, listOption, stringOption, switchOption } from '../lib/options.ts';
 import { EXIT_FAILURE, ExitStatus } from './exit.ts';
+import { adapterOptions, readAdapterConfig } from './adapter-options.ts';
 import { addOptions, createCommand } from './options.ts';
 import { createContext, processOptions, readSettings, runComponent } from './process.ts';
 
@@ -60,11 +61,7 @@ const apiserverOptions = {
     placeholder: 'FILE',
     env: 'EDGE_AUDIT_LOG',
   }),
-  adapterListen: stringOption({
-    description: 'serve the Frp Adapter endpoints, plain HTTP; tokens are asked for except on loopback',
-    placeholder: 'HOST:PORT',
-    env: 'FRP_ADAPTER_ADDRESS',
-  }),
+  ...adapterOptions,
   journalBytes: integerOption({
     description: 'fold the journal into a checkpoint when it is longer than this',
     default: 16 * 1024 * 1024,
@@ -144,10 +141,7 @@ export async function run(argv: readonly string[], programName: string): Promise
       clientCaFile: settings.clientCa,
       tokenAuthFile: settings.tokenAuthFile,
       auditLog: settings.auditLog,
-      adapterListen:
-        settings.adapterListen === undefined
-          ? undefined
-          : parseHostPort(settings.adapterListen, '--adapter-listen (FRP_ADAPTER_ADDRESS)'),
+      adapter: readAdapterConfig(settings),
       journalBytes: settings.journalBytes,
       drainTimeoutMs: context.drainTimeoutMs,
     },

@@ -2,16 +2,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import { API_VERSION, NODE_MAINTENANCES, ROUTER_ANNOTATION, SSH_HOST_KEYS_ANNOTATION } from '../api/edge.ts';
 import type { NodeMaintenance, NodeMaintenanceStatus } from '../api/gen/types.ts';
+import { maintenanceName, readRegistration, sshServiceName, uniqueIdOf } from '../api/maintenance.ts';
+import type { Registration } from '../api/maintenance.ts';
 import { rfc3339 } from '../lib/clock.ts';
 import type { ProxyInfo } from '../tunnel/frps/types.ts';
-
-/** A node's sshd, as its sidecar registered it. */
-export interface Registration {
-  uniqueId: string;
-  nodeName: string;
-  /** Lines of `TYPE BASE64`. */
-  hostKeys: string;
-}
 
 /** Where operators reach the nodes of a Router. */
 export interface Endpoint {
@@ -27,32 +21,16 @@ export interface Plan {
   status?: NodeMaintenanceStatus;
 }
 
-/** An id makes a label with `ssh-` in front, and an object name. */
-const UNIQUE_ID = /^[a-z0-9](?:[-a-z0-9]{0,57}[a-z0-9])?$/u;
-const NODE_NAME = /^[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?$/u;
-const OBJECT_PREFIX = 'nodemaintenances-';
-/** As many as a sidecar tells at most. */
-const HOST_KEYS = /^(?:(?:ssh|ecdsa|sk)-[-a-z0-9@.]{1,60} [A-Za-z0-9+/]+={0,2}(?:\n|$))*$/u;
-const MAX_HOST_KEYS_LENGTH = 6000;
-
-/** The name of a node's object. */
-export function objectName(uniqueId: string): string {
-  return `${OBJECT_PREFIX}${uniqueId}`;
-}
-
 /** The registered nodes by the names of their objects. Of two proxies with one id the one that came last counts. */
 export function registrations(proxies: readonly ProxyInfo[]): Map<string, Registration> {
   const found = new Map<string, { startedAt: Date; registration: Registration }>();
   for (const { metas, startedAt } of proxies) {
-    if (metas['type'] !== 'ssh') continue;
-    const { uniqueId = '', node = '', hostKeys = '' } = metas;
-    if (!UNIQUE_ID.test(uniqueId) || metas['service'] !== serviceName(uniqueId)) continue;
-    const name = objectName(uniqueId);
+    const registration = readRegistration(metas);
+    if (registration === undefined) continue;
+    const name = maintenanceName(registration.uniqueId);
     const earlier = found.get(name);
     if (earlier !== undefined && earlier.startedAt > startedAt) continue;
-    const isSound = hostKeys.length <= MAX_HOST_KEYS_LENGTH && HOST_KEYS.test(hostKeys);
-    const nodeName = NODE_NAME.test(node) ? node : `node-${uniqueId}`;
-    found.set(name, { startedAt, registration: { uniqueId, nodeName, hostKeys: isSound ? hostKeys : '' } });
+    found.set(name, { startedAt, registration });
   }
   return new Map([...found].map(([name, { registration }]) => [name, registration]));
 }
@@ -72,7 +50,7 @@ export function planOnline(
   endpoint: Endpoint,
   now: Date,
 ): Plan {
-  const name = serviceName(registration.uniqueId);
+  const name = sshServiceName(registration.uniqueId);
   if (current !== undefined && isElsewhere(current, name, endpoint.router)) return {};
   const main = mainPart(current, registration, endpoint);
   const status = statusPart(
@@ -91,19 +69,15 @@ export function planOnline(
 /** What to write to an object of this Router whose node is not registered here. */
 export function planOffline(current: NodeMaintenance, router: string, now: Date): Plan {
   if (!isOwn(current, router)) return {};
-  const uniqueId = (current.metadata.name ?? '').slice(OBJECT_PREFIX.length);
+  const uniqueId = uniqueIdOf(current.metadata.name ?? '');
   const status = statusPart(
     current.status,
-    serviceName(uniqueId),
+    sshServiceName(uniqueId),
     false,
     `${router} has no tunnel to the node`,
     now,
   );
   return status === undefined ? {} : { status };
-}
-
-function serviceName(uniqueId: string): string {
-  return `ssh-${uniqueId}`;
 }
 
 function isElsewhere(current: NodeMaintenance, service: string, router: string): boolean {
@@ -117,7 +91,7 @@ function mainPart(
   { uniqueId, nodeName, hostKeys }: Registration,
   { router, address, port }: Endpoint,
 ): NodeMaintenance {
-  const name = serviceName(uniqueId);
+  const name = sshServiceName(uniqueId);
   const entry = {
     name,
     type: 'ssh',
@@ -130,7 +104,7 @@ function mainPart(
     apiVersion: API_VERSION,
     kind: NODE_MAINTENANCES.kind as 'NodeMaintenance',
     metadata: {
-      ...(current?.metadata ?? { name: objectName(uniqueId) }),
+      ...(current?.metadata ?? { name: maintenanceName(uniqueId) }),
       annotations: {
         ...current?.metadata.annotations,
         [ROUTER_ANNOTATION]: router,

@@ -4,6 +4,7 @@
  */
 import { NODE_MAINTENANCES } from '../api/edge.ts';
 import type { NodeMaintenance } from '../api/gen/types.ts';
+import type { Registration } from '../api/maintenance.ts';
 import type { ApiClient } from '../apiclient/client.ts';
 import { isAlreadyExists, isConflict, isNotFound } from '../apiclient/errors.ts';
 import { Backoff } from '../lib/backoff.ts';
@@ -14,7 +15,7 @@ import { within } from '../lib/lifecycle.ts';
 import type { Logger } from '../lib/log.ts';
 import type { ProxyInfo } from '../tunnel/frps/types.ts';
 import { isOwn, planOffline, planOnline, registrations } from './maintenance-object.ts';
-import type { Endpoint, Plan, Registration } from './maintenance-object.ts';
+import type { Endpoint, Plan } from './maintenance-object.ts';
 
 /** A followed copy of all NodeMaintenance objects; an Informer is one. */
 export interface MaintenanceObjects extends Component {

@@ -10,6 +10,7 @@ import { createAuthenticator } from '../auth/authenticator.ts';
 import { parseTokenFile } from '../auth/tokens.ts';
 import { resources } from '../registry/resources.ts';
 import { createAdapterApp } from './app.ts';
+import { createNodeWriter } from './node-writer.ts';
 
 const NAME = 'nodemaintenances-abc';
 const NODE = { frp_server_ip_address: '203.0.113.7', unique_id: 'abc', port: '6022' };
@@ -20,8 +21,7 @@ async function start(t: TestContext, tokens?: string) {
   const resource = resources.get('nodemaintenances');
   assert.ok(resource);
   const app = createAdapterApp({
-    store: api.store,
-    resource,
+    nodes: createNodeWriter({ store: api.store, resource, clock: systemClock }),
     clock: systemClock,
     log: silentLogger,
     authenticate: tokens === undefined ? undefined : createAuthenticator(parseTokenFile(tokens, 'tokens')),

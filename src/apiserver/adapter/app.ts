@@ -3,10 +3,9 @@ import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { NODE_MAINTENANCES } from '../../api/edge.ts';
 import type { NodeMaintenance } from '../../api/gen/types.ts';
-import type { KubeObject } from '../../api/meta.ts';
+import { maintenanceName, sshServiceName } from '../../api/maintenance.ts';
 import { alreadyExists, badRequest, notFound, statusError } from '../../api/status.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { rfc3339 } from '../../lib/clock.ts';
 import { errorMessage } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import { auditEntry, isAudited } from '../audit-entry.ts';
@@ -15,17 +14,13 @@ import type { Credentials } from '../auth/authenticator.ts';
 import type { Identity, Role } from '../auth/roles.ts';
 import type { ApiContext, ApiEnv } from '../handlers/context.ts';
 import { toStatusError } from '../handlers/respond.ts';
-import type { Resource } from '../registry/resources.ts';
-import { prepareCreate, prepareUpdate } from '../registry/strategy.ts';
-import { trackUpdate } from '../ssa/track.ts';
-import type { ObjectStore } from '../store/store.ts';
-import { answerOf, objectName, readReport, withReport, withState } from './objects.ts';
+import type { NodeWriter } from './node-writer.ts';
+import { answerOf, readReport, withReport, withState } from './objects.ts';
 import type { NodeReport } from './objects.ts';
 
 /** What the adapter works with. */
 export interface AdapterDeps {
-  store: ObjectStore;
-  resource: Resource;
+  nodes: NodeWriter;
   clock: Clock;
   log: Logger;
   /** Undefined where nobody is asked: on loopback addresses. Throws a 401 Status. */
@@ -39,12 +34,11 @@ export interface AdapterDeps {
 const ALLOWED: readonly Role[] = ['admin', 'cloud', 'router'];
 const LOCAL: Identity = { username: 'edge:adapter', groups: [], roles: ['admin'] };
 const MAX_BODY_BYTES = 16 * 1024;
-const MANAGER = 'edge-adapter';
 
 /** Creates the application. Every answer is `{"code", "data"}` or `{"code", "error": {"message"}}`. */
 export function createAdapterApp(deps: AdapterDeps): Hono<ApiEnv> {
-  const { store, resource, clock } = deps;
-  const { plural } = resource;
+  const { nodes, clock } = deps;
+  const { plural } = NODE_MAINTENANCES;
   const app = new Hono<ApiEnv>({ strict: false });
   app.onError((err, c) => failure(err, c, deps));
   app.notFound((c) => failure(statusError('NotFound', 'no such endpoint'), c, deps));
@@ -78,60 +72,25 @@ export function createAdapterApp(deps: AdapterDeps): Hono<ApiEnv> {
     c.set('name', name);
   };
 
-  /** Stores what `next` makes of the newest state, as the API would: validated, with owners of fields. */
-  const write = async (
-    name: string,
-    next: (current: NodeMaintenance | undefined) => NodeMaintenance | undefined,
-  ): Promise<{ object: NodeMaintenance | undefined; isChanged: boolean }> => {
-    const { stored, changed } = await store.write(plural, name, (before) => {
-      const wanted = next(before?.object as NodeMaintenance | undefined);
-      if (wanted === undefined) return { action: 'keep' };
-      const object = prepared(before?.object, wanted);
-      return object === before?.object ? { action: 'keep' } : { action: 'put', object };
-    });
-    return { object: stored?.object as NodeMaintenance | undefined, isChanged: changed !== undefined };
-  };
-
-  const prepared = (current: KubeObject | undefined, wanted: NodeMaintenance): KubeObject => {
-    const now = clock.wallNow();
-    const base = {
-      schema: resource.fieldSchema,
-      given: undefined,
-      time: rfc3339(now),
-    };
-    const writer = (subresource: string) => ({
-      manager: MANAGER,
-      operation: 'Update' as const,
-      apiVersion: resource.apiVersion,
-      subresource,
-    });
-    const incoming: KubeObject = { ...wanted };
-    const main =
-      current === undefined
-        ? prepareCreate(resource, incoming, now)
-        : prepareUpdate(resource, current, incoming, undefined);
-    const tracked = trackUpdate({ ...base, current, next: main, writer: writer('') });
-    const next = prepareUpdate(resource, tracked, incoming, 'status');
-    return trackUpdate({ ...base, current: tracked, next, writer: writer('status') });
-  };
-
   const report = (current: NodeMaintenance | undefined, told: NodeReport): NodeMaintenance => {
     const object = withReport(current, told);
-    return withState(object, told.status ?? 'offline', clock.wallNow(), `ssh-${told.uniqueId}`);
+    return withState(object, told.status ?? 'offline', clock.wallNow(), {
+      only: sshServiceName(told.uniqueId),
+    });
   };
 
   app.get('/frp_fetch/:name', (c) => {
     const name = c.req.param('name');
     label(c, 'get', name);
-    const found = store.get(plural, name);
+    const found = nodes.get(name);
     if (found === undefined) throw notFound(NODE_MAINTENANCES, name);
-    return success(c, answerOf(found.object as NodeMaintenance));
+    return success(c, answerOf(found));
   });
   app.post('/frp_create', async (c) => {
     const told = readReport(await readFields(c), false);
-    const name = objectName(told.uniqueId);
+    const name = maintenanceName(told.uniqueId);
     label(c, 'create', name);
-    const { object } = await write(name, (current) => {
+    const { object } = await nodes.write(name, (current) => {
       if (current !== undefined) throw alreadyExists(NODE_MAINTENANCES, name);
       return report(undefined, told);
     });
@@ -139,18 +98,17 @@ export function createAdapterApp(deps: AdapterDeps): Hono<ApiEnv> {
   });
   app.put('/frp_update', async (c) => {
     const told = readReport(await readFields(c), true);
-    const name = objectName(told.uniqueId);
+    const name = maintenanceName(told.uniqueId);
     label(c, 'update', name);
-    const { object } = await write(name, (current) => report(current, told));
+    const { object } = await nodes.write(name, (current) => report(current, told));
     return success(c, object === undefined ? {} : answerOf(object));
   });
   app.put('/nm_useless', async (c) => {
     label(c, 'update', '');
-    const names = store.list(plural).map(({ name }) => name);
     let changed = 0;
-    for (const name of names) {
-      const { isChanged } = await write(
-        name,
+    for (const { metadata } of nodes.list()) {
+      const { isChanged } = await nodes.write(
+        metadata.name ?? '',
         (current) => current && withState(current, 'offline', clock.wallNow()), // undefined: deleted meanwhile
       );
       if (isChanged) changed++;

@@ -1,11 +1,23 @@
 /** NodeMaintenance objects in the words of the Frp Adapter: parameters in, objects and answers out. Pure. */
-import { API_VERSION, NODE_MAINTENANCES } from '../../api/edge.ts';
+import { API_VERSION, NODE_MAINTENANCES, SSH_HOST_KEYS_ANNOTATION } from '../../api/edge.ts';
 import type { NodeMaintenance } from '../../api/gen/types.ts';
+import { isUniqueId, maintenanceName, sshServiceName } from '../../api/maintenance.ts';
 import { badRequest } from '../../api/status.ts';
 import { rfc3339 } from '../../lib/clock.ts';
 
 /** Whether a service can be reached. */
 export type State = 'online' | 'offline';
+
+/** Why a service is in its state, for the condition. */
+export interface Cause {
+  reason: string;
+  message: string;
+}
+
+const TOLD: Readonly<Record<State, Cause>> = {
+  online: { reason: 'ReportedOnline', message: 'the adapter was told that the node is online' },
+  offline: { reason: 'ReportedOffline', message: 'the adapter was told that the node is offline' },
+};
 
 /** What a caller says about a node. */
 export interface NodeReport {
@@ -14,6 +26,11 @@ export interface NodeReport {
   port: string;
   /** Absent at a create: nobody has seen the node yet. */
   status: State | undefined;
+  /** The node's name, and its host keys as lines of `TYPE BASE64`, when they are known; undefined leaves them. */
+  nodeName?: string | undefined;
+  hostKeys?: string | undefined;
+  /** The name of the tunnel's proxy, where a visitor must ask for it; undefined where the port is the sshd itself. */
+  endpoint?: string | undefined;
 }
 
 /** The data of an answer about one node. */
@@ -23,14 +40,7 @@ export interface NodeAnswer {
   status: State;
 }
 
-/** A label of 63 characters holds `ssh-` and this. */
-const UNIQUE_ID = /^[a-z0-9](?:[-a-z0-9]{0,57}[a-z0-9])?$/u;
 const ADDRESS = /^[-.:a-z0-9]{1,253}$/iu;
-
-/** The name of a node's object. */
-export function objectName(uniqueId: string): string {
-  return `nodemaintenances-${uniqueId}`;
-}
 
 /** Reads the parameters of a create or, with `hasStatus`, of an update; throws a 400 Status that names the wrong one. */
 export function readReport(fields: Readonly<Record<string, unknown>>, hasStatus: boolean): NodeReport {
@@ -39,7 +49,7 @@ export function readReport(fields: Readonly<Record<string, unknown>>, hasStatus:
     return typeof value === 'string' || typeof value === 'number' ? String(value).trim() : '';
   };
   const uniqueId = text('unique_id');
-  if (!UNIQUE_ID.test(uniqueId))
+  if (!isUniqueId(uniqueId))
     throw badRequest('unique_id: wanted up to 59 lower-case letters, digits and "-"');
   const address = text('frp_server_ip_address');
   if (!ADDRESS.test(address)) throw badRequest('frp_server_ip_address: wanted an address or a host name');
@@ -54,21 +64,23 @@ export function readReport(fields: Readonly<Record<string, unknown>>, hasStatus:
 
 /** The main part of the object of a report; what it does not speak about stays as it is. */
 export function withReport(current: NodeMaintenance | undefined, report: NodeReport): NodeMaintenance {
-  const { uniqueId, address, port } = report;
-  const name = `ssh-${uniqueId}`;
+  const { uniqueId, address, port, nodeName, hostKeys, endpoint } = report;
+  const name = sshServiceName(uniqueId);
   const entry = { name, type: 'ssh', proxyPort: port, frpServerIpAddress: address, uniqueID: uniqueId };
   const services = current?.spec.services ?? [];
   const isListed = services.some((service) => service.name === name);
+  const metadata = current?.metadata ?? { name: maintenanceName(uniqueId) };
+  const annotations = { ...metadata.annotations, [SSH_HOST_KEYS_ANNOTATION]: hostKeys ?? '' };
   return {
-    ...(current ?? {
-      apiVersion: API_VERSION,
-      kind: NODE_MAINTENANCES.kind as 'NodeMaintenance',
-      metadata: { name: objectName(uniqueId) },
-    }),
+    ...(current ?? { apiVersion: API_VERSION, kind: NODE_MAINTENANCES.kind as 'NodeMaintenance' }),
+    metadata: hostKeys === undefined ? metadata : { ...metadata, annotations },
     spec: {
-      nodeName: `node-${uniqueId}`,
-      proxy: { type: 'FRP', endpoint: '' },
       ...current?.spec,
+      nodeName: nodeName ?? current?.spec.nodeName ?? `node-${uniqueId}`,
+      proxy:
+        endpoint === undefined
+          ? (current?.spec.proxy ?? { type: 'FRP', endpoint: '' })
+          : { type: 'FRP', endpoint },
       services: isListed
         ? services.map((service) => (service.name === name ? entry : service))
         : [entry, ...services],
@@ -77,7 +89,12 @@ export function withReport(current: NodeMaintenance | undefined, report: NodeRep
 }
 
 /** The object with services in a state: all of them, or the named one; the object itself when they are in it already. */
-export function withState(object: NodeMaintenance, state: State, now: Date, only?: string): NodeMaintenance {
+export function withState(
+  object: NodeMaintenance,
+  state: State,
+  now: Date,
+  { only, cause = TOLD[state] }: { only?: string; cause?: Cause } = {},
+): NodeMaintenance {
   const known = object.status?.services ?? [];
   const all = [...(object.spec.services ?? []), ...known].map(({ name }) => name);
   const names = only === undefined ? [...new Set(all)] : [only];
@@ -95,8 +112,7 @@ export function withState(object: NodeMaintenance, state: State, now: Date, only
           type: 'Maintainable',
           status: isOnline,
           timeStamp,
-          reason: isOnline ? 'ReportedOnline' : 'ReportedOffline',
-          message: `the adapter was told that the node is ${state}`,
+          ...cause,
         },
       ],
       services: [

@@ -1,0 +1,89 @@
+/** Flags and variables of the Frp Adapter, and the configuration that they make. */
+import type { AdapterConfig } from '../apiserver/adapter/adapter.ts';
+import { parseHostPort } from '../lib/address.ts';
+import { UsageError } from '../lib/errors.ts';
+import { durationOption, stringOption } from '../lib/options.ts';
+import type { OptionValues } from '../lib/options.ts';
+import { readTextFile } from './options.ts';
+
+/** The adapter's part of `edge apiserver`. */
+export const adapterOptions = {
+  adapterListen: stringOption({
+    description: 'serve the Frp Adapter endpoints, plain HTTP; tokens are asked for except on loopback',
+    placeholder: 'HOST:PORT',
+    env: 'FRP_ADAPTER_ADDRESS',
+  }),
+  frpServerApi: stringOption({
+    description: 'follow an unmodified frps by its dashboard, http://HOST:PORT',
+    placeholder: 'URL',
+    env: 'FRP_SERVER_API',
+  }),
+  frpServerUser: stringOption({
+    description: "the dashboard's user",
+    placeholder: 'NAME',
+    env: 'FRP_SERVER_HTTPAUTHUSERNAME',
+  }),
+  frpServerPassword: stringOption({
+    description: "the dashboard's password",
+    env: 'FRP_SERVER_HTTPAUTHPASSWORD',
+    hasFlag: false,
+  }),
+  frpServerPasswordFile: stringOption({
+    description: "file that holds the dashboard's password",
+    placeholder: 'FILE',
+    env: 'FRP_SERVER_HTTPAUTHPASSWORD_FILE',
+  }),
+  frpServerAddress: stringOption({
+    description: 'where operators reach that frps',
+    placeholder: 'HOST',
+    env: 'FRP_SERVER_ADDRESS',
+    defaultText: 'the host of --frp-server-api',
+  }),
+  frpServerInterval: durationOption({
+    description: 'how often it is asked',
+    default: '1s',
+    env: 'FRP_SERVER_INTERVAL',
+  }),
+};
+
+/** A frps that is asked more often has little time for anything else, milliseconds. */
+const MIN_INTERVAL_MS = 100;
+const MAX_INTERVAL_MS = 10 * 60_000;
+
+/** Checks the settings; throws UsageError that names the wrong one. */
+export function readAdapterConfig(settings: OptionValues<typeof adapterOptions>): AdapterConfig {
+  const { adapterListen } = settings;
+  return {
+    listen:
+      adapterListen === undefined
+        ? undefined
+        : parseHostPort(adapterListen, '--adapter-listen (FRP_ADAPTER_ADDRESS)'),
+    frps: readFrps(settings),
+  };
+}
+
+function readFrps(settings: OptionValues<typeof adapterOptions>): AdapterConfig['frps'] {
+  const { frpServerApi, frpServerUser = '', frpServerPassword, frpServerPasswordFile } = settings;
+  if (frpServerApi === undefined) return undefined;
+  const what = '--frp-server-api (FRP_SERVER_API)';
+  const url = URL.canParse(frpServerApi) ? new URL(frpServerApi) : undefined;
+  if (url === undefined || !/^https?:$/u.test(url.protocol) || url.hostname === '')
+    throw new UsageError(`${what}: "${frpServerApi.replace(/\/\/[^/]*@/u, '//…@')}" is not http://HOST:PORT`);
+  if (url.username !== '' || url.password !== '' || url.search !== '')
+    throw new UsageError(`${what}: user and password have flags and variables of their own`);
+  const intervalMs = settings.frpServerInterval;
+  if (intervalMs < MIN_INTERVAL_MS || intervalMs > MAX_INTERVAL_MS)
+    throw new UsageError('--frp-server-interval: wanted 100ms to 10m');
+  const password =
+    frpServerPassword ??
+    (frpServerPasswordFile === undefined
+      ? ''
+      : readTextFile(frpServerPasswordFile, '--frp-server-password-file').trim());
+  return {
+    url: url.href,
+    user: frpServerUser,
+    password,
+    address: settings.frpServerAddress ?? url.hostname.replaceAll(/[[\]]/gu, ''),
+    intervalMs,
+  };
+}

@@ -1,0 +1,112 @@
+/** A real, unmodified frps followed by its dashboard: nodes of real frpc programs come, go, and survive a restart. */
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { NODE_MAINTENANCES } from '../../src/api/edge.ts';
+import type { NodeMaintenance } from '../../src/api/gen/types.ts';
+import { createApiClient } from '../../src/apiclient/client.ts';
+import { startEdgeReady } from '../support/edge-process.ts';
+import { freePorts } from '../support/ports.ts';
+import { startProcess } from '../support/processes.ts';
+import type { TestProcess } from '../support/processes.ts';
+import { requireProgram } from '../support/programs.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { waitFor } from '../support/wait.ts';
+
+/** A second for the round, the rest for a loaded machine. */
+const SHOWN_MS = 10_000;
+
+test('nodes appear and vanish with their proxies, and a restart of the frps leaves nothing falsely online', async (t) => {
+  const frps = requireProgram(t, 'frps', { optional: true });
+  const frpc = requireProgram(t, 'frpc', { optional: true });
+  if (frps === undefined || frpc === undefined) return;
+  const [bind = 0, web = 0, port = 0, remote = 0, adapter = 0] = await freePorts(5);
+  const dir = tempDir(t);
+  const write = (name: string, text: string): string => {
+    writeFileSync(join(dir, name), text);
+    return join(dir, name);
+  };
+  const serverFile = write(
+    'frps.toml',
+    `bindAddr = "127.0.0.1"\nbindPort = ${bind}\nproxyBindAddr = "127.0.0.1"\nwebServer.addr = "127.0.0.1"\nwebServer.port = ${web}\nwebServer.user = "ops"\nwebServer.password = "pass"\n`,
+  );
+  const clientFile = write(
+    'frpc.toml',
+    `serverAddr = "127.0.0.1"\nserverPort = ${bind}\nloginFailExit = false\ntransport.tls.enable = false\n[[proxies]]\nname = "ssh-frpnode"\ntype = "tcp"\nlocalPort = 22\nremotePort = ${remote}\n`,
+  );
+  const startServer = (): TestProcess => startProcess(t, frps, ['-c', serverFile], { name: 'frps' });
+  const startClient = (): TestProcess => startProcess(t, frpc, ['-c', clientFile], { name: 'frpc' });
+
+  // the follower first: it waits for a frps that is not there yet
+  const edge = await startEdgeReady(
+    t,
+    [
+      'apiserver',
+      '--data-dir',
+      tempDir(t),
+      '--insecure-http',
+      '--listen',
+      `127.0.0.1:${port}`,
+      '--adapter-listen',
+      `127.0.0.1:${adapter}`,
+    ],
+    {
+      env: {
+        FRP_SERVER_API: `http://127.0.0.1:${web}`,
+        FRP_SERVER_HTTPAUTHUSERNAME: 'ops',
+        FRP_SERVER_HTTPAUTHPASSWORD: 'pass',
+        FRP_SERVER_INTERVAL: '250ms',
+      },
+    },
+  );
+  await edge.waitForLine(/frps cannot be followed, retrying/u);
+  const client = createApiClient({ server: `http://127.0.0.1:${port}` }, { component: 'test' });
+  t.after(() => client.close());
+  const whenState = (state: string): Promise<NodeMaintenance> =>
+    waitFor(
+      async () => {
+        const { items } = await client.list<NodeMaintenance>(NODE_MAINTENANCES);
+        return items.find(({ status }) => status?.services?.[0]?.status === state);
+      },
+      { what: `the node to be ${state}`, timeoutMs: SHOWN_MS },
+    );
+
+  let server = startServer();
+  const first = startClient();
+  const online = await whenState('online');
+  assert.equal(online.metadata.name, 'nodemaintenances-frpnode');
+  const [service] = online.spec.services ?? [];
+  assert.deepEqual([service?.frpServerIpAddress, service?.proxyPort], ['127.0.0.1', String(remote)]);
+  await edge.waitForLine(/frps is followed again/u);
+  const fetched = await fetch(`http://127.0.0.1:${adapter}/frp_fetch/nodemaintenances-frpnode`);
+  assert.deepEqual(await fetched.json(), {
+    code: 200,
+    data: { frp_server_ip_address: '127.0.0.1', proxy_port: String(remote), status: 'online' },
+  });
+
+  const killedAt = performance.now();
+  await first.kill();
+  await whenState('offline');
+  t.diagnostic(`offline ${Math.round(performance.now() - killedAt)} ms after kill -9 of frpc`);
+
+  const second = startClient();
+  await whenState('online');
+  await second.kill();
+  await server.kill();
+  server = startServer(); // it knows nothing of the node any more
+  await whenState('offline');
+
+  startClient();
+  await whenState('online');
+  await server.kill();
+  await waitFor(
+    () => edge.stderr.includes('node of the frps') && edge.stderr.split('state=offline').length > 3,
+    {
+      what: 'the nodes of a dead frps to go offline',
+      timeoutMs: 30_000,
+    },
+  );
+  const offline = await whenState('offline');
+  assert.equal(offline.status?.conditions?.[0]?.reason, 'FrpServerUnreachable');
+});
