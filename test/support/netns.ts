@@ -1,8 +1,11 @@
 /** Several hosts on one machine: network namespaces around a small Internet, some behind NAT; all gone after the test. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { command, ip } from './netns-command.ts';
 import { findProgram } from './programs.ts';
 import { runProcess, startProcess } from './processes.ts';
+import { slowDown } from './slow-line.ts';
+import type { LineQuality, SlowLine } from './slow-line.ts';
 import type { ProcessOptions, ProcessResult, TestLike, TestProcess } from './processes.ts';
 
 /** A host with a network stack of its own. */
@@ -15,6 +18,12 @@ export interface Host {
   start(t: TestLike, command: readonly string[], options?: ProcessOptions): TestProcess;
   /** Runs a program there to its end. */
   run(command: readonly string[], options?: ProcessOptions & { timeoutMs?: number }): Promise<ProcessResult>;
+  /** Replaces what programs there see as /etc/resolv.conf. */
+  setResolvConf(text: string): void;
+  /** Drops every packet from and to elsewhere silently, as a dead radio link does; connections stay open. */
+  cut(): void;
+  /** Undoes whatever is wrong with the host's link. */
+  heal(): void;
 }
 
 /** A host that only dials out: a router in front of it masquerades and refuses what comes from outside. */
@@ -23,14 +32,10 @@ export interface Site extends Host {
   readonly publicAddress: string;
   /** Gives the site another public address, as a provider does overnight; the router forgets its connections. */
   renumber(): void;
-  /** Drops every packet silently, as a dead radio link does; connections on both sides stay open. */
-  cut(): void;
   /** Takes the carrier away, as a pulled plug does. */
   unplug(): void;
-  /** Undoes cut and unplug. */
-  heal(): void;
-  /** Delays what arrives by `delayMs` milliseconds and loses `lossPercent` of it; needs netem in the kernel. */
-  degrade(delayMs: number, lossPercent: number): void;
+  /** Delays, loses and slows down what the host sends and receives; established connections go on. */
+  degrade(quality: LineQuality): Promise<void>;
 }
 
 /** The namespaces of one test file. */
@@ -41,16 +46,20 @@ export interface Internet {
   addSite(name: string): Site;
 }
 
-/** A test file waits this long for one `ip` or `nft`, milliseconds. */
-const COMMAND_TIMEOUT_MS = 20_000;
 /** Namespaces are called edge-PID-NAME, so that a later run finds those of a process that was killed. */
 const NAME_PREFIX = 'edge-';
 
-/** Why namespaces cannot be made here; undefined when they can. */
-export function netnsMissing(): string | undefined {
+/**
+ * Why namespaces cannot be made here, or which of the programs that run in them is missing; undefined when nothing is.
+ * With `CI=true` a missing program throws.
+ */
+export function netnsMissing(programs: readonly string[] = []): string | undefined {
   if (process.getuid?.() !== 0) return 'network namespaces need root';
-  const missing = ['ip', 'nft'].find((name) => findProgram(name) === undefined);
-  if (missing !== undefined) return `missing program: ${missing}`;
+  const missing = ['ip', 'nft', ...programs].find((name) => findProgram(name) === undefined);
+  if (missing !== undefined) {
+    if (process.env['CI'] === 'true') throw new Error(`missing program: ${missing}`);
+    return `missing program: ${missing}`;
+  }
   const probe = `${NAME_PREFIX}${process.pid}-probe`;
   const { status, stderr } = spawnSync('ip', ['netns', 'add', probe], { encoding: 'utf8' });
   if (status !== 0) return `cannot make a network namespace: ${stderr.trim()}`;
@@ -60,19 +69,6 @@ export function netnsMissing(): string | undefined {
   });
   spawnSync('ip', ['netns', 'del', probe]);
   return nat.status === 0 ? undefined : `no NAT in network namespaces: ${nat.stderr.trim()}`;
-}
-
-/** Why links cannot be delayed here; undefined when they can. */
-export function netemMissing(): string | undefined {
-  const probe = `${NAME_PREFIX}${process.pid}-probe`;
-  spawnSync('ip', ['netns', 'add', probe]);
-  const { status } = spawnSync(
-    'ip',
-    ['netns', 'exec', probe, 'tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'netem', 'delay', '1ms'],
-    { stdio: 'ignore' },
-  );
-  spawnSync('ip', ['netns', 'del', probe]);
-  return status === 0 ? undefined : 'the kernel or tc has no netem';
 }
 
 /** Makes an Internet without hosts. It goes after the test, with every process that is left in it. */
@@ -108,30 +104,31 @@ export function startInternet(t: TestLike): Internet {
   return {
     addHost(name) {
       const namespace = add(name);
-      return createHost(namespace, join(namespace).address);
+      const host = createHost(namespace, join(namespace).address);
+      nft(namespace, hostRules());
+      return Object.assign(host, { cut: () => cut(namespace), heal: () => undoCut(namespace) });
     },
     addSite(name) {
       const [namespace, router] = [add(name), add(`${name}-nat`)];
-      const uplink = join(router);
+      const wan = join(router);
       const subnet = `192.168.${++sites}`;
       connect(router, 'lan', `${subnet}.1/24`, namespace, 'eth0', `${subnet}.10/24`);
       ip('-n', namespace, 'route', 'add', 'default', 'via', `${subnet}.1`);
       forward(router);
       nft(router, natRules());
       // The way in exists, so that only the site's router keeps others out, not the lack of a route.
-      ip('-n', backbone, 'route', 'add', `${subnet}.0/24`, 'via', uplink.address);
-      return Object.assign(createUplink(router, uplink), createHost(namespace, `${subnet}.10`));
+      ip('-n', backbone, 'route', 'add', `${subnet}.0/24`, 'via', wan.address);
+      const host = createHost(namespace, `${subnet}.10`);
+      return Object.assign(createUplink(t, host, router, wan), host); // this way round: a getter is read when copied
     },
   };
 }
 
-function createHost(namespace: string, address: string): Host {
+function createHost(namespace: string, address: string): Omit<Host, 'cut' | 'heal'> {
   // `ip netns exec` shows this file as /etc/resolv.conf; 127.0.0.2 is where a sidecar answers by default.
   mkdirSync(`/etc/netns/${namespace}`, { recursive: true });
-  writeFileSync(
-    `/etc/netns/${namespace}/resolv.conf`,
-    'nameserver 127.0.0.2\noptions timeout:1 attempts:2\n',
-  );
+  const setResolvConf = (text: string): void => writeFileSync(`/etc/netns/${namespace}/resolv.conf`, text);
+  setResolvConf('nameserver 127.0.0.2\noptions timeout:1 attempts:2\n');
   const inside = (command: readonly string[]): string[] => ['netns', 'exec', namespace, ...command];
   return {
     namespace,
@@ -139,15 +136,25 @@ function createHost(namespace: string, address: string): Host {
     start: (t, command, options = {}) =>
       startProcess(t, 'ip', inside(command), { name: `${command[0] ?? ''} on ${namespace}`, ...options }),
     run: (command, options) => runProcess('ip', inside(command), options),
+    setResolvConf,
   };
 }
 
 function createUplink(
+  t: TestLike,
+  host: Pick<Host, 'namespace' | 'address'>,
   router: string,
-  { address, gateway }: { address: string; gateway: string },
-): Omit<Site, keyof Host> {
-  let isDegraded = false;
-  let current = address;
+  wan: { address: string; gateway: string },
+): Omit<Site, keyof Host> & Pick<Site, 'cut' | 'heal'> {
+  let current = wan.address;
+  let slow: SlowLine | undefined;
+  const heal = (): void => {
+    undoCut(router);
+    ip('-n', router, 'link', 'set', 'wan', 'up');
+    ip('-n', router, 'route', 'replace', 'default', 'via', wan.gateway); // went with the carrier
+    slow?.remove();
+    slow = undefined;
+  };
   return {
     get publicAddress() {
       return current;
@@ -156,23 +163,24 @@ function createUplink(
       ip('-n', router, 'address', 'del', `${current}/29`, 'dev', 'wan'); // masquerading forgets the connections
       current = nextAddress(current);
       ip('-n', router, 'address', 'add', `${current}/29`, 'dev', 'wan');
-      ip('-n', router, 'route', 'replace', 'default', 'via', gateway);
+      ip('-n', router, 'route', 'replace', 'default', 'via', wan.gateway);
     },
-    cut: () => nft(router, 'add rule inet edge cut drop\n'),
+    cut: () => cut(router),
     unplug: () => ip('-n', router, 'link', 'set', 'wan', 'down'),
-    heal() {
-      nft(router, 'flush chain inet edge cut\n');
-      ip('-n', router, 'link', 'set', 'wan', 'up');
-      ip('-n', router, 'route', 'replace', 'default', 'via', gateway); // went with the carrier
-      if (isDegraded) command('tc', ['-n', router, 'qdisc', 'del', 'dev', 'lan', 'root']);
-      isDegraded = false;
-    },
-    degrade(delayMs, lossPercent) {
-      const netem = ['netem', 'delay', `${delayMs}ms`, 'loss', `${lossPercent}%`];
-      command('tc', ['-n', router, 'qdisc', 'add', 'dev', 'lan', 'root', ...netem]);
-      isDegraded = true;
+    heal,
+    async degrade(quality) {
+      slow?.remove();
+      slow = await slowDown(t, { router, host: host.namespace, address: host.address }, quality);
     },
   };
+}
+
+function cut(namespace: string): void {
+  nft(namespace, 'add rule inet edge cut drop\n');
+}
+
+function undoCut(namespace: string): void {
+  nft(namespace, 'flush chain inet edge cut\n');
 }
 
 /** The address after this one; a link has five for its site. */
@@ -193,6 +201,22 @@ function natRules(): string {
   chain postrouting {
     type nat hook postrouting priority 100;
     oifname "wan" masquerade
+  }
+}
+`;
+}
+
+/** Where a host's own link can be cut. */
+function hostRules(): string {
+  return `table inet edge {
+  chain cut { }
+  chain input {
+    type filter hook input priority 0; policy accept;
+    iifname "wan" jump cut
+  }
+  chain output {
+    type filter hook output priority 0; policy accept;
+    oifname "wan" jump cut
   }
 }
 `;
@@ -220,21 +244,8 @@ function forward(namespace: string): void {
   ip('netns', 'exec', namespace, 'sh', '-c', 'echo 1 >/proc/sys/net/ipv4/ip_forward');
 }
 
-function ip(...args: string[]): void {
-  command('ip', args);
-}
-
 function nft(namespace: string, rules: string): void {
   command('ip', ['netns', 'exec', namespace, 'nft', '-f', '-'], rules);
-}
-
-function command(program: string, args: readonly string[], input = ''): void {
-  const { status, stderr } = spawnSync(program, args, {
-    encoding: 'utf8',
-    input,
-    timeout: COMMAND_TIMEOUT_MS,
-  });
-  if (status !== 0) throw new Error(`${program} ${args.join(' ')}: ${stderr.trim() || `status ${status}`}`);
 }
 
 /** Ends what runs in a namespace and removes it; what is not there is fine. */
