@@ -1,0 +1,174 @@
+/** What dies under a steady load of connections, one after the other, and what that costs: providers, Routers, links, the control plane. */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import type { TestContext } from 'node:test';
+import { netnsMissing } from '../support/netns.ts';
+import { START_TIMEOUT_MS, startWorld } from '../support/netns-world.ts';
+import type { Cloud, World } from '../support/netns-world.ts';
+import { startDnsmasq, startRedis } from '../support/real-services.ts';
+import { startLoad } from '../support/steady-load.ts';
+import type { SteadyLoad } from '../support/steady-load.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { waitFor } from '../support/wait.ts';
+import { askAsManyUsers, untilFlowsEnd } from './udp-users.ts';
+
+const NAME = 'redis.default.svc';
+const PER_SECOND = 20;
+const HELD = 20;
+/** New connections that may be on their way, already accepted, when something dies; a few on an idle machine. */
+const IN_FLIGHT = PER_SECOND;
+/** Tens of milliseconds for what is seen to die, seconds for what goes silent; generous for a busy machine. */
+const RECOVERED_WITHIN_MS = 60_000;
+
+type Step = () => void | Promise<void>;
+
+/** The most that a fault may cost. */
+interface Bounds {
+  failed: number;
+  lost: number;
+}
+
+const reason = netnsMissing(['redis-server', 'redis-cli', 'dnsmasq', 'dig', 'curl', 'ss']);
+
+// Counted as skipped where the others, in a suite that is skipped as a whole, are not counted at all.
+test('two providers and two Routers can be put on hosts of their own', { skip: reason ?? false }, () => {
+  assert.equal(reason, undefined);
+});
+
+describe('failover under load', { skip: reason ?? false }, () => {
+  const cleanups: (() => void | Promise<void>)[] = [];
+  let world: World;
+  let load: SteadyLoad;
+
+  before(async () => {
+    const owner = { after: (fn: () => void | Promise<void>) => void cleanups.unshift(fn) };
+    world = await startWorld(owner, tempDir(owner), {
+      exported: 'redis=6379,names=53/udp',
+      mapped: 'redis:6379,names:53/udp',
+      providers: 2,
+    });
+    for (const { host } of world.providers) {
+      startRedis(owner, host, 6379);
+      startDnsmasq(owner, host, '127.0.0.1', 53, ['--address=/inside.example.org/192.0.2.7']);
+    }
+    await untilOffered();
+    await waitFor(async () => (await ping()) === 'PONG', {
+      what: 'redis through the tunnel',
+      timeoutMs: START_TIMEOUT_MS,
+    });
+    load = await startLoad(owner, world.consumer.host, {
+      host: NAME,
+      port: 6379,
+      perSecond: PER_SECOND,
+      held: HELD,
+    });
+  });
+  after(async () => {
+    for (const cleanup of cleanups) await cleanup();
+  });
+
+  async function ping(): Promise<string> {
+    const { stdout } = await world.consumer.host.run(['redis-cli', '-h', NAME, 'PING'], {
+      timeoutMs: 40_000,
+    });
+    return stdout.trim();
+  }
+
+  /** Waits until every provider offers redis through every Router and the consumer's mirrors say so. */
+  async function untilOffered(): Promise<void> {
+    const isOffered = async ({ name }: Cloud): Promise<boolean> => {
+      const services = (await world.consumer.router(name))?.status?.activeServices ?? [];
+      const providers = services.find((service) => service.name === 'redis')?.providers ?? [];
+      return providers.filter(({ ready }) => ready).length === world.providers.length;
+    };
+    for (const cloud of world.clouds)
+      await waitFor(() => isOffered(cloud), {
+        what: `redis offered by all at ${cloud.name}`,
+        timeoutMs: START_TIMEOUT_MS,
+        intervalMs: 100,
+      });
+  }
+
+  /** Does something bad to the load, reports what that did to it, checks that it stayed in bounds, and undoes it. */
+  async function suffer(
+    t: TestContext,
+    { fault, repair, bounds }: { fault: Step; repair: Step; bounds: Bounds },
+  ): Promise<void> {
+    const at = load.now();
+    await fault();
+    const damage = await load.damageSince(at);
+    const { opened, failed, slowestMs, lost, recoveredMs, errors } = damage;
+    t.diagnostic(
+      `of ${opened} new connections ${failed} failed, the slowest took ${slowestMs} ms; ` +
+        `of ${HELD} held ones ${lost} broke; all in time after ${recoveredMs} ms` +
+        (errors.length === 0 ? '' : ` (${errors.join(', ')})`),
+    );
+    assert.ok(failed <= bounds.failed, `${failed} new connections failed`);
+    assert.ok(lost <= bounds.lost, `${lost} held connections broke`);
+    assert.ok(recoveredMs <= RECOVERED_WITHIN_MS, `in time only after ${recoveredMs} ms`);
+    await repair();
+    await untilOffered();
+    await load.damageSince(load.now());
+  }
+
+  test('more UDP users than there is room for all get their answers', async (t) => {
+    t.diagnostic(await askAsManyUsers(world));
+  });
+
+  test('a provider that is killed', async (t) => {
+    const [provider] = world.providers;
+    await suffer(t, {
+      fault: () => provider.sidecar.kill(),
+      repair: () => provider.startSidecar(),
+      bounds: { failed: IN_FLIGHT, lost: HELD },
+    });
+  });
+
+  test('a provider whose link goes silent', async (t) => {
+    const { host } = world.providers[1] ?? world.provider;
+    t.after(() => host.heal());
+    await suffer(t, {
+      fault: () => host.cut(),
+      repair: () => host.heal(),
+      bounds: { failed: 20 * PER_SECOND, lost: 2 * HELD },
+    });
+  });
+
+  test('a Router that is killed', async (t) => {
+    const [cloud] = world.clouds;
+    await suffer(t, {
+      fault: () => cloud.process.kill(),
+      repair: () => cloud.startRouter(),
+      bounds: { failed: IN_FLIGHT, lost: HELD },
+    });
+  });
+
+  test('a Router whose link goes silent', async (t) => {
+    const { host } = world.clouds[1];
+    t.after(() => host.heal());
+    await suffer(t, {
+      fault: () => host.cut(),
+      repair: () => host.heal(),
+      bounds: { failed: 2 * PER_SECOND, lost: HELD },
+    });
+  });
+
+  test('every API server and every syncer killed', async (t) => {
+    const { consumer, providers, clouds } = world;
+    const nodes = [consumer, ...providers];
+    const all = [...nodes, ...clouds];
+    await suffer(t, {
+      async fault() {
+        await Promise.all(all.map((each) => each.apiserver.kill()));
+        await Promise.all(nodes.map((each) => each.syncer.kill()));
+      },
+      async repair() {
+        await Promise.all(all.map((each) => each.startApiserver()));
+        nodes.forEach((each) => each.startSyncer());
+      },
+      bounds: { failed: 0, lost: 0 },
+    });
+  });
+
+  test('the flows of those UDP users have ended', () => untilFlowsEnd(world));
+});
