@@ -1,8 +1,9 @@
-// Builds dist/edge: one executable CommonJS bundle with everything in it. Each subcommand is a bundle of its own that
-// the executable carries compressed, so that starting one does not cost the parsing of the others.
+// Builds dist/edge: one executable CommonJS bundle with everything in it. Each subcommand, and each verb of ctl that
+// needs much more than the others, is a bundle of its own, a pack. The executable carries the packs compressed in a
+// comment at its end, which V8 only skips, so that starting one does not cost reading the others.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import { brotliCompressSync, constants } from 'node:zlib';
 import { build } from 'esbuild';
 
@@ -50,43 +51,115 @@ const common = {
   },
   loader: { '.wasm': 'binary', '.html': 'text', '.sql': 'text' },
   logLevel: 'warning',
-  plugins: [leaveOutAddons],
 };
 
-/** Compresses a subcommand's bundle into a module that unpacks it when it is imported. */
-const packSubcommands = {
-  name: 'pack-subcommands',
+/** The modules whose dynamic imports may become packs: the program's and the operator's command line. */
+const SWITCHES = new Set([join(root, 'src/cmd/main.ts'), join(root, 'src/cmd/ctl/main.ts')]);
+/** A verb of ctl that needs one of these is a pack of its own: the other verbs must not pay for it at their start. */
+const HEAVY = /^(?:src\/(?:tunnel|ssh|sidecar|router)\/|node_modules\/ssh2\/)/u;
+
+/** What every pack holds, by its name: base64 of the compressed bundle. */
+const packs = {};
+
+/** Leaves the loading of the yaml package to its first use; most runs of ctl never get there. */
+const deferYaml = {
+  name: 'defer-yaml',
   setup({ onLoad, onResolve }) {
-    const main = join(root, 'src/cmd/main.ts');
-    onResolve({ filter: /^\.\// }, ({ kind, importer, path }) =>
-      kind === 'dynamic-import' && importer === main
-        ? { path: join(dirname(main), path), namespace: 'packed' }
+    onResolve({ filter: /^yaml$/ }, ({ kind, importer }) =>
+      kind === 'import-statement' && importer === join(root, 'src/lib/yaml.ts')
+        ? { path: 'yaml', namespace: 'deferred' }
         : undefined,
     );
-    onLoad({ filter: /.*/, namespace: 'packed' }, async ({ path }) => {
-      const { outputFiles } = await build({ ...common, entryPoints: [path], write: false });
-      const [{ contents }] = outputFiles;
-      const packed = brotliCompressSync(contents, {
-        params: { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: contents.length },
-      });
-      const name = path.slice(join(root, 'src/cmd/').length).replace(/(?:\/main)?\.ts$/u, '');
-      return {
-        resolveDir: join(root, 'src/cmd'),
-        contents: `import { unpack } from './unpack.ts';
-export const { run } = unpack(${JSON.stringify(name)}, ${JSON.stringify(packed.toString('base64'))});`,
-      };
-    });
+    onLoad({ filter: /^yaml$/, namespace: 'deferred' }, () => ({
+      resolveDir: root,
+      contents: `export const parseAllDocuments = (...args) => require('yaml').parseAllDocuments(...args);
+export const stringify = (...args) => require('yaml').stringify(...args);
+export function LineCounter() { return new (require('yaml').LineCounter)(); }`,
+    }));
   },
 };
 
-mkdirSync(join(root, 'dist'), { recursive: true });
-const temporary = join(root, `dist/.edge.${process.pid}`);
-await build({
+const COMMON_PLUGINS = [leaveOutAddons, deferYaml];
+
+/** Whether a module needs, in the end, something heavy. */
+function isHeavy(inputs, path) {
+  const seen = new Set();
+  const visit = (at) => {
+    if (seen.has(at)) return false;
+    seen.add(at);
+    return HEAVY.test(at) || (inputs[at]?.imports ?? []).some((each) => !each.external && visit(each.path));
+  };
+  return visit(path);
+}
+
+/** Builds the packs of the dynamic imports that `isWanted` chooses; `stub` is what stands for one of them. */
+const packImports = (isWanted, stub) => ({
+  name: 'pack-imports',
+  setup({ onLoad, onResolve }) {
+    onResolve({ filter: /^\.\// }, ({ kind, importer, path }) => {
+      const file = join(dirname(importer), path);
+      return kind === 'dynamic-import' && SWITCHES.has(importer) && isWanted(file)
+        ? { path: file, namespace: 'packed' }
+        : undefined;
+    });
+    onLoad({ filter: /.*/, namespace: 'packed' }, async ({ path }) => {
+      const name = relative(join(root, 'src/cmd'), path).replace(/(?:\/main)?\.ts$/u, '');
+      await pack(name, path);
+      return { resolveDir: join(root, 'src/cmd'), contents: stub(JSON.stringify(name)) };
+    });
+  },
+});
+
+/** Bundles a subcommand or verb, compressed, into `packs`. */
+async function pack(name, path) {
+  const options = { ...common, entryPoints: [path], write: false };
+  let plugins = COMMON_PLUGINS;
+  if (SWITCHES.has(path)) {
+    const { metafile } = await build({ ...options, plugins, metafile: true });
+    plugins = [
+      ...COMMON_PLUGINS,
+      packImports(
+        (file) => isHeavy(metafile.inputs, relative(root, file)),
+        (name) => `export const { run } = edgeUnpack(${name});`,
+      ),
+    ];
+  }
+  const { outputFiles } = await build({ ...options, plugins });
+  const [{ contents }] = outputFiles;
+  packs[name] = brotliCompressSync(contents, {
+    params: { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: contents.length },
+  }).toString('base64');
+}
+
+const { outputFiles } = await build({
   ...common,
   entryPoints: [join(root, 'src/cmd/main.ts')],
-  outfile: temporary,
-  banner: { js: '#!/usr/bin/env node' },
-  plugins: [packSubcommands, leaveOutAddons],
+  write: false,
+  plugins: [
+    ...COMMON_PLUGINS,
+    packImports(
+      () => true,
+      (name) => `import { unpack } from './unpack.ts'; export const { run } = unpack(${name});`,
+    ),
+  ],
 });
+// where each pack stands, from the end of the file: what comes before may grow without moving it
+let fromEnd = 1;
+const places = {};
+const names = Object.keys(packs).sort((a, b) => (a < b ? -1 : 1)); // the same file from the same source
+for (const name of [...names].reverse()) {
+  fromEnd += packs[name].length;
+  places[name] = [fromEnd, packs[name].length];
+}
+mkdirSync(join(root, 'dist'), { recursive: true });
+const temporary = join(root, `dist/.edge.${process.pid}`);
+writeFileSync(
+  temporary,
+  `#!/usr/bin/env node
+const EDGE_PACKS=${JSON.stringify(places)};
+${outputFiles[0].text.trimEnd()}
+//${names.map((name) => packs[name]).join('')}
+`,
+);
 chmodSync(temporary, 0o755);
 renameSync(temporary, join(root, 'dist/edge')); // whole or not at all, also while an old copy runs

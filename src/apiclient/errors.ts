@@ -26,7 +26,10 @@ export interface ApiStatus {
   };
 }
 
-/** An answer with a status of 400 or more; code EDGE_ERR_API_STATUS. */
+/** The code of ApiError. */
+export const API_ERROR = 'EDGE_ERR_API_STATUS';
+
+/** An answer with a status of 400 or more. */
 export class ApiError extends EdgeError {
   override readonly name = 'ApiError';
   /** The HTTP status, or the code of an ERROR event. */
@@ -37,7 +40,7 @@ export class ApiError extends EdgeError {
   readonly status: ApiStatus;
 
   constructor(status: ApiStatus, statusCode: number, hint?: string) {
-    super('EDGE_ERR_API_STATUS', status.message ?? `the API server answered ${statusCode}`, {
+    super(API_ERROR, status.message ?? `the API server answered ${statusCode}`, {
       retryable: statusCode === 429 || statusCode >= 500,
       ...(hint === undefined ? {} : { hint }),
     });

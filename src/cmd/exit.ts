@@ -10,9 +10,12 @@ export const EXIT_FAILURE = 1;
 /** Flags, variables or files are wrong. */
 export const EXIT_USAGE = 2;
 
+/** The code of ExitStatus. */
+export const EXIT_STATUS = 'EDGE_EXIT_STATUS';
+
 /** Ends the process with a status that was decided elsewhere and already explained to the user. */
 export class ExitStatus extends Error {
-  readonly code = 'EDGE_EXIT_STATUS';
+  readonly code = EXIT_STATUS;
   readonly status: number;
 
   constructor(status: number) {
@@ -27,7 +30,7 @@ export class ExitStatus extends Error {
  */
 export function report(err: unknown): number {
   const code = errorCode(err);
-  if (code === 'EDGE_EXIT_STATUS') return (err as ExitStatus).status;
+  if (code === EXIT_STATUS) return (err as ExitStatus).status;
   if (code?.startsWith('commander.') === true) {
     // commander has printed its own line; help and version end well
     return (err as CommanderError).exitCode === 0 ? EXIT_OK : EXIT_USAGE;

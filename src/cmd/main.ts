@@ -1,8 +1,9 @@
 /** The program: picks the subcommand (also by the name it was called by) and loads only that one. */
 import { basename } from 'node:path';
-import { Command } from 'commander';
 import { commit, protocolVersion, version } from '../lib/build-info.ts';
-import { reportAndExit } from './exit.ts';
+import { UsageError } from '../lib/errors.ts';
+import { suggestion } from '../lib/options.ts';
+import { EXIT_USAGE, ExitStatus, reportAndExit } from './exit.ts';
 
 /** A subcommand's module. */
 interface Subcommand {
@@ -35,30 +36,55 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
 
 const VERSION_TEXT = `edge ${version} (commit ${commit}, frp protocol ${protocolVersion})`;
 
+// written here and not by commander, which would cost every start its loading
+function help(): string {
+  const rows = Object.entries(SUBCOMMANDS).map(([name, { description }]) => [name, description]);
+  const flags = [
+    ['-V, --version', 'print version, commit and protocol version'],
+    ['-h, --help', 'print this help'],
+  ];
+  const lines = (pairs: readonly string[][]): string =>
+    pairs.map(([name = '', text = '']) => `  ${name.padEnd(13)}  ${text}\n`).join('');
+  return `Usage: edge SUBCOMMAND [ARGUMENTS] [flags]
+
+Reach services by name across edge nodes behind NAT.
+
+Subcommands:
+${lines(rows)}
+Flags:
+${lines(flags)}
+Run "edge SUBCOMMAND --help" for the flags of a subcommand.
+`;
+}
+
 async function main(): Promise<void> {
   const calledAs = basename(process.argv[1] ?? 'edge').replace(/\.c?js$/u, '');
   const byLink = /^edge-(.+)$/u.exec(calledAs)?.[1];
   const args = process.argv.slice(2);
-  const name = byLink !== undefined && byLink in SUBCOMMANDS ? byLink : args.shift();
-  const chosen = name === undefined ? undefined : SUBCOMMANDS[name];
-  if (name !== undefined && chosen !== undefined) {
-    if (args[0] === '--version' && args.length === 1) {
-      process.stdout.write(`${VERSION_TEXT}\n`);
-      return;
-    }
-    const { run } = await chosen.load();
-    await run(args, name === byLink ? calledAs : `edge ${name}`);
+  let name = byLink !== undefined && Object.hasOwn(SUBCOMMANDS, byLink) ? byLink : args.shift();
+  if (name === 'help' && args[0] !== undefined) [name, args[0]] = [args[0], '--help'];
+  if (name === undefined) {
+    process.stderr.write(help());
+    throw new ExitStatus(EXIT_USAGE);
+  }
+  if (name === '--help' || name === '-h' || name === 'help') {
+    process.stdout.write(help());
     return;
   }
-  const program = new Command('edge')
-    .description('Reach services by name across edge nodes behind NAT.')
-    .version(VERSION_TEXT, '-V, --version', 'print version, commit and protocol version')
-    .showHelpAfterError('run "edge --help" for the subcommands');
-  for (const [key, { description }] of Object.entries(SUBCOMMANDS))
-    program.command(key).description(description);
-  program.exitOverride();
-  if (name === undefined) program.help({ error: true });
-  await program.parseAsync(['node', 'edge', ...(name === undefined ? [] : [name]), ...args]);
+  const chosen = Object.hasOwn(SUBCOMMANDS, name) ? SUBCOMMANDS[name] : undefined;
+  const isVersion = chosen === undefined ? name === '--version' || name === '-V' : args[0] === '--version';
+  if (isVersion && (chosen === undefined || args.length === 1)) {
+    process.stdout.write(`${VERSION_TEXT}\n`);
+    return;
+  }
+  if (chosen === undefined) {
+    const what = name.startsWith('-') ? 'option' : 'subcommand';
+    throw new UsageError(`unknown ${what} "${name}"${suggestion(name, Object.keys(SUBCOMMANDS))}`, {
+      hint: 'run "edge --help" for the subcommands',
+    });
+  }
+  const { run } = await chosen.load();
+  await run(args, name === byLink ? calledAs : `edge ${name}`);
 }
 
 main().catch(reportAndExit);

@@ -1,7 +1,8 @@
-/** YAML in and out; the one place that touches the `yaml` package. JSON is read as YAML. */
+/** YAML in and out; the one place that touches the `yaml` package, which is loaded at its first use. JSON is read as YAML. */
 import { LineCounter, parseAllDocuments, stringify } from 'yaml';
 import type { ScalarTag } from 'yaml';
 import { EdgeError } from './errors.ts';
+import { readPlainYaml } from './plain-yaml.ts';
 
 /** Alias expansions allowed in a document: stops "billion laughs" bodies. */
 const MAX_ALIASES = 100;
@@ -72,6 +73,8 @@ export function parseYamlDocuments(text: string, source: string, options: YamlOp
 
 /** Parses a text that holds one document; undefined when it is empty. */
 export function parseYaml(text: string, source: string, options: YamlOptions = {}): unknown {
+  const plain = options.hasBooleanWords === true ? undefined : readPlainYaml(text);
+  if (plain !== undefined) return plain;
   const values = parseYamlDocuments(text, source, options);
   if (values.length > 1)
     throw new EdgeError('EDGE_ERR_YAML_PARSE', `${source}: holds ${values.length} documents, wanted one`);

@@ -1,14 +1,18 @@
 /** Failures as kubectl prints them: scripts look for these lines. */
-import { ApiError } from '../../apiclient/errors.ts';
-import { EdgeError, errorMessage } from '../../lib/errors.ts';
+import { API_ERROR } from '../../apiclient/errors.ts';
+import type { ApiError } from '../../apiclient/errors.ts';
+import { errorCode, errorMessage } from '../../lib/errors.ts';
+import type { EdgeError } from '../../lib/errors.ts';
 
 /** The lines for stderr, without a final line feed. `context` says what was done, as in `error when creating "f.yaml"`. */
 export function failureText(err: unknown, context?: string): string {
-  if (!(err instanceof ApiError)) {
-    const hint = err instanceof EdgeError && err.hint !== undefined ? `\nhint: ${err.hint}` : '';
+  // by code: a verb that is a bundle of its own has its own copies of the classes
+  if (errorCode(err) !== API_ERROR) {
+    const text = (err as Partial<EdgeError> | undefined)?.hint;
+    const hint = typeof text === 'string' ? `\nhint: ${text}` : '';
     return `error: ${context === undefined ? '' : `${context}: `}${errorMessage(err)}${hint}`;
   }
-  const { reason, message, status, hint } = err;
+  const { reason, message, status, hint } = err as ApiError;
   const causes = status.details?.causes ?? [];
   if (reason === 'Unauthorized')
     return `error: You must be logged in to the server (${message})\nhint: ${hint ?? ''}`;

@@ -1,8 +1,8 @@
 /** `edge ctl`: picks the verb and loads only that one; failures look and end as kubectl's do. */
-import { CommanderError } from 'commander';
+import type { CommanderError } from 'commander';
 import { errorCode, UsageError } from '../../lib/errors.ts';
 import { suggestion } from '../../lib/options.ts';
-import { EXIT_FAILURE, EXIT_OK, ExitStatus } from '../exit.ts';
+import { EXIT_FAILURE, EXIT_OK, EXIT_STATUS, ExitStatus } from '../exit.ts';
 import { failureText } from './failure.ts';
 import { VALUE_FLAGS } from './verb.ts';
 
@@ -88,8 +88,11 @@ export async function run(argv: readonly string[], programName: string): Promise
     const { run: runLoaded } = await verb.load();
     await runLoaded(rest);
   } catch (err) {
-    if (err instanceof ExitStatus) throw err;
-    if (err instanceof CommanderError) throw new ExitStatus(err.exitCode === 0 ? EXIT_OK : EXIT_FAILURE);
+    // by code: a verb that is a bundle of its own has its own copies of the classes
+    const code = errorCode(err) ?? '';
+    if (code === EXIT_STATUS) throw err;
+    if (code.startsWith('commander.'))
+      throw new ExitStatus((err as CommanderError).exitCode === 0 ? EXIT_OK : EXIT_FAILURE);
     process.stderr.write(`${failureText(err)}\n`);
     throw new ExitStatus(EXIT_FAILURE);
   }
