@@ -23,6 +23,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
     description: 'show the nodes that can be reached for maintenance',
     load: () => import('./nodes.ts'),
   },
+  ssh: {
+    description: 'open a terminal on a node, or run a command there',
+    load: () => import('./ssh/ssh.ts'),
+  },
   'ssh-proxy': {
     description: "connect stdin and stdout to a node's sshd",
     load: () => import('./ssh-proxy.ts'),

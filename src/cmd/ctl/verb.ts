@@ -86,14 +86,19 @@ export async function runVerb(
   }
 }
 
-/** kubectl's spellings in commander's: `--flag=true`, `--flag=false`, `-o=json`. */
+/**
+ * kubectl's spellings in commander's: `--flag=true`, `--flag=false`, `-o=json`. A switch takes its value behind `=` only,
+ * so that the argument behind it is not taken for one.
+ */
 function plainFlags(command: Command, argv: readonly string[]): string[] {
   const switches = new Set(
     command.options.filter((option) => !option.required && !option.optional).map((option) => option.long),
   );
+  const withValue = new Set(command.options.filter(({ optional }) => optional).map(({ long }) => long));
   return argv.flatMap((arg) => {
     const short = /^(-[A-Za-z])=(.*)$/su.exec(arg);
     if (short !== null) return [short[1] ?? '', short[2] ?? ''];
+    if (withValue.has(arg)) return [`${arg}=true`];
     const match = /^(--[a-z-]+)=(true|false)$/u.exec(arg);
     const flag = match?.[1] ?? '';
     if (match === null || !switches.has(flag)) return [arg];

@@ -1,0 +1,76 @@
+/** Joins this program's streams with a command on a node, for programs and pipes: bytes as they are, at everybody's pace. */
+import type { Readable, Writable } from 'node:stream';
+import type { Clock } from '../../../lib/clock.ts';
+import { errorCode } from '../../../lib/errors.ts';
+import type { ChannelExit, SshChannel } from '../../../ssh/channel.ts';
+import { createIdleTimer } from '../../../ssh/idle.ts';
+
+/** This side's streams. */
+export interface LocalStreams {
+  /** Absent for an empty one. */
+  input?: Readable;
+  output: Writable;
+  errors: Writable;
+}
+
+/** How a command ended, and what passed. */
+export interface StreamsEnd extends ChannelExit {
+  isIdle: boolean;
+  bytesIn: number;
+  bytesOut: number;
+}
+
+/** Runs until the command has ended and all its output is written. */
+export async function runWithStreams(
+  channel: SshChannel,
+  { input, output, errors }: LocalStreams,
+  { clock, idleTimeoutMs }: { clock: Clock; idleTimeoutMs: number },
+): Promise<StreamsEnd> {
+  const end = { isIdle: false, bytesIn: 0, bytesOut: 0 };
+  let abandon = (): void => {};
+  const abandoned = new Promise<ChannelExit>((resolve) => {
+    // an sshd answers when the command has ended, which may be never
+    abandon = () => {
+      channel.signal('TERM');
+      channel.close();
+      resolve({ status: undefined, signal: undefined });
+    };
+  });
+  const idle = createIdleTimer(clock, idleTimeoutMs, () => {
+    end.isIdle = true;
+    abandon();
+  });
+  const copy = (from: Readable, to: Writable): void => {
+    from.on('data', (chunk: Buffer) => {
+      idle.touch();
+      end.bytesIn += chunk.length;
+      if (to.write(chunk)) return;
+      from.pause();
+      to.once('drain', () => from.resume());
+    });
+    // a reader that has seen enough (`| head`) ends the command, as it would here
+    to.on('error', (err) => {
+      from.resume();
+      if (errorCode(err) === 'EPIPE') abandon();
+    });
+  };
+  copy(channel.io, output);
+  copy(channel.stderr, errors);
+  const onInput = (chunk: Buffer): void => {
+    idle.touch();
+    end.bytesOut += chunk.length;
+    if (channel.io.write(chunk)) return;
+    input?.pause();
+    channel.io.once('drain', () => input?.resume());
+  };
+  const onInputEnd = (): void => void channel.io.end();
+  if (input === undefined) channel.io.end();
+  else input.on('data', onInput).once('end', onInputEnd).once('error', onInputEnd);
+  try {
+    const exit = await Promise.race([channel.exit, abandoned]);
+    return { ...exit, ...end };
+  } finally {
+    idle.stop();
+    input?.off('data', onInput).off('end', onInputEnd).off('error', onInputEnd).pause();
+  }
+}
