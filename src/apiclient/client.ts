@@ -6,6 +6,7 @@ import { commit, version } from '../lib/build-info.ts';
 import { createConnection } from './connection.ts';
 import { apiError, isTlsFailure } from './errors.ts';
 import type { ClusterAccess } from './kubeconfig.ts';
+import type { Pacer } from './pacer.ts';
 import { readBody } from './transport.ts';
 import type { TransportAnswer, TransportRequest } from './transport.ts';
 import { protocolError, readEvents } from './watch.ts';
@@ -22,6 +23,8 @@ export interface ApiClientOptions {
   component?: string;
   /** Gets the text of each Warning header. */
   onWarning?: (text: string) => void;
+  /** Slows down reading from a server that is not trusted to be brief. */
+  pacer?: Pacer;
 }
 
 /** Which objects to list or watch. */
@@ -122,6 +125,10 @@ const PATCH_TYPES: Readonly<Record<PatchType, string>> = {
   apply: 'application/apply-patch+yaml',
 };
 
+/** What a request costs its client beside the bytes of the answer, in bytes that could be read meanwhile; with TLS most of it. */
+const REQUEST_COST_BYTES = 32_768;
+const CONNECT_COST_BYTES = 65_536;
+
 /** The URL path of a resource, an object or a subresource. */
 export function resourcePath(resource: ResourceRef, name?: string, subresource?: string): string {
   const base =
@@ -190,6 +197,7 @@ export function createApiClient(
       isFresh: raw.isFresh ?? false,
     });
     const text = await readBody(server, answer.body, { maxBytes, timeoutMs: limitMs });
+    await options.pacer?.take(text.length + (raw.isFresh === true ? CONNECT_COST_BYTES : REQUEST_COST_BYTES));
     return { status: answer.status, headers: answer.headers, text, server };
   };
 
@@ -289,11 +297,12 @@ export function createApiClient(
     const path = resourcePath(resource) + queryString({ ...rest, watch: true });
     const headers: Record<string, string> = accept === undefined ? {} : { accept };
     const { answer, server } = await send({ method: 'GET', path, headers, signal, timeoutMs, isFresh: true });
+    await options.pacer?.take(CONNECT_COST_BYTES);
     if (answer.status >= 400)
       throw apiError(answer.status, await readBody(server, answer.body, { maxBytes, timeoutMs }), server);
     onOpen?.();
     try {
-      yield* readEvents<T>(server, answer.body, options.maxLineBytes ?? 8 * 1024 * 1024);
+      yield* readEvents<T>(server, answer.body, options.maxLineBytes ?? 8 * 1024 * 1024, options.pacer);
     } catch (err) {
       if (!signal.aborted) throw err;
     }

@@ -23,6 +23,10 @@ export interface InformerConfig {
   isWanted?: (object: KubeObject) => boolean;
   /** Called with each failure, many times during an outage. */
   onError?: (err: unknown) => void;
+  /** The most objects kept; further ones are left out and counted. No limit when absent. */
+  maxObjects?: number;
+  /** False where the owner learns in another way that the path is gone, and stops this. */
+  isProbing?: boolean;
 }
 
 /** What an informer needs from around it. */
@@ -40,6 +44,8 @@ export interface Informer<T extends KubeObject> extends Component {
   readonly isConnected: boolean;
   /** clock.now() of the last sign of life of the server. */
   readonly lastContactAt: number | undefined;
+  /** How often an object was left out since the last list because the copy was full. */
+  readonly leftOut: number;
   get(name: string): T | undefined;
   list(): T[];
   /** Calls the listener after the copy changed; with '' after a new list and when the connection comes or goes. */
@@ -52,6 +58,8 @@ export interface Informer<T extends KubeObject> extends Component {
 const RETRY = { initialMs: 200, maxMs: 1000 };
 /** Refused credentials do not heal by themselves; asking more often only fills the server's log. */
 const DENIED_RETRY_MS = 3000;
+/** How long after the end that was asked for a watch is ended here: a server that never ends one may have forgotten it. */
+const WATCH_OVERTIME_MS = 60_000;
 /** A watch shorter than this that brought nothing counts as failed, lest a broken server be asked in a tight loop. */
 const SHORT_WATCH_MS = 1000;
 
@@ -74,10 +82,23 @@ export function createInformer<T extends KubeObject>(
   let isConnected = false;
   let lastContactAt: number | undefined;
   let lastProblem = '';
+  let leftOut = 0;
+  let listedAt = Number.NEGATIVE_INFINITY;
   let stopping: AbortController | undefined;
   let running: Promise<void> | undefined;
 
   const isWanted = config.isWanted ?? (() => true);
+  const maxObjects = config.maxObjects ?? Infinity;
+
+  /** Keeps an object, unless it is a new one and the copy is full. */
+  const keep = (into: Map<string, T>, name: string, object: T): boolean => {
+    if (into.size >= maxObjects && !into.has(name)) {
+      leftOut++;
+      return false;
+    }
+    into.set(name, object);
+    return true;
+  };
 
   const notify = (name: string): void => {
     for (const listener of listeners) {
@@ -113,10 +134,12 @@ export function createInformer<T extends KubeObject>(
   const relist = async (signal: AbortSignal): Promise<void> => {
     const list = await client.list<T>(resource, { ...selectors, signal });
     contact();
+    listedAt = clock.now();
     const next = new Map<string, T>();
+    leftOut = 0;
     for (const item of list.items) {
-      const name = item.metadata?.name;
-      if (name !== undefined && isWanted(item)) next.set(name, item);
+      const name = nameOf(item);
+      if (name !== undefined && isWanted(item)) keep(next, name, item);
     }
     const changed: string[] = [];
     for (const [name, object] of next) {
@@ -140,28 +163,35 @@ export function createInformer<T extends KubeObject>(
     const openedAt = clock.now();
     let events = 0;
     const timeoutSeconds = 300 + Math.floor(random() * 300); // spread as client-go does, so that watches do not end together
+    const tooLong = new AbortController();
+    const limit = clock.after(timeoutSeconds * 1000 + WATCH_OVERTIME_MS, () => tooLong.abort());
     const watch = client.watch<T>(resource, {
       ...selectors,
       resourceVersion,
       allowWatchBookmarks: true,
       timeoutSeconds,
-      signal,
+      signal: AbortSignal.any([signal, tooLong.signal]),
       onOpen: () => {
         contact();
         lastProblem = '';
         setConnected(true);
       },
     });
-    for await (const event of watch) {
-      events++;
-      contact();
-      backoff.reset();
-      const { name, resourceVersion: version } = event.object.metadata ?? {};
-      if (version !== undefined) resourceVersion = version;
-      if (event.type === 'BOOKMARK' || name === undefined || !isWanted(event.object)) continue;
-      if (event.type === 'DELETED') cache.delete(name);
-      else cache.set(name, event.object);
-      notify(name);
+    try {
+      for await (const event of watch) {
+        events++;
+        contact();
+        backoff.reset();
+        const version = event.object.metadata?.resourceVersion;
+        if (version !== undefined) resourceVersion = version;
+        const name = nameOf(event.object);
+        if (event.type === 'BOOKMARK' || name === undefined || !isWanted(event.object)) continue;
+        if (event.type === 'DELETED') cache.delete(name);
+        else if (!keep(cache, name, event.object)) continue;
+        notify(name);
+      }
+    } finally {
+      limit.cancel();
     }
     if (events === 0 && clock.now() - openedAt < SHORT_WATCH_MS && !signal.aborted) {
       throw new EdgeError('EDGE_ERR_API_WATCH_ENDED', 'the API server ended the watch at once', {
@@ -177,13 +207,16 @@ export function createInformer<T extends KubeObject>(
     const onStop = (): void => guard.abort();
     signal.addEventListener('abort', onStop, { once: true });
     let silence: unknown;
-    const probe = keepProbing(client, clock, {
-      onAlive: contact,
-      onDead(err) {
-        silence = err;
-        guard.abort();
-      },
-    });
+    const probe =
+      config.isProbing === false
+        ? undefined
+        : keepProbing(client, clock, {
+            onAlive: contact,
+            onDead(err) {
+              silence = err;
+              guard.abort();
+            },
+          });
     try {
       while (!guard.signal.aborted) {
         if (resourceVersion === undefined) await relist(guard.signal);
@@ -192,7 +225,7 @@ export function createInformer<T extends KubeObject>(
     } catch (err) {
       throw silence ?? err;
     } finally {
-      probe.cancel();
+      probe?.cancel();
       guard.abort();
       signal.removeEventListener('abort', onStop);
     }
@@ -208,6 +241,7 @@ export function createInformer<T extends KubeObject>(
         if (isExpired(err)) {
           resourceVersion = undefined; // changes were compacted away: only a new list is complete
           log.debug('watch expired, listing again');
+          if (clock.now() - listedAt < SHORT_WATCH_MS) await sleep(clock, backoff.next(), signal);
           continue;
         }
         // What comes back may be another store that counts from the start: its versions say nothing about ours.
@@ -229,6 +263,9 @@ export function createInformer<T extends KubeObject>(
     },
     get lastContactAt() {
       return lastContactAt;
+    },
+    get leftOut() {
+      return leftOut;
     },
     get: (name) => cache.get(name),
     list: () => [...cache.values()],
@@ -262,6 +299,13 @@ export function createInformer<T extends KubeObject>(
       await running;
       running = undefined;
       isConnected = false;
+      resourceVersion = undefined; // whoever starts it again may find another store
     },
   };
+}
+
+/** What a server says is an object need not have a name, or metadata at all. */
+function nameOf(object: Partial<KubeObject> | null): string | undefined {
+  const name: unknown = object?.metadata?.name;
+  return typeof name === 'string' ? name : undefined;
 }

@@ -4,6 +4,7 @@ import type { WatchEvent } from '../api/meta.ts';
 import { EdgeError } from '../lib/errors.ts';
 import { ApiError, connectionError } from './errors.ts';
 import type { ApiStatus } from './errors.ts';
+import type { Pacer } from './pacer.ts';
 import { tooLargeError } from './transport.ts';
 
 const LINE_FEED = 10;
@@ -16,6 +17,7 @@ export async function* readEvents<T>(
   server: string,
   body: IncomingMessage,
   maxLineBytes: number,
+  pacer?: Pacer,
 ): AsyncGenerator<WatchEvent<T>> {
   let parts: Buffer[] = [];
   let bytes = 0;
@@ -33,6 +35,7 @@ export async function* readEvents<T>(
       bytes += rest.length;
       if (bytes > maxLineBytes) throw tooLargeError(server, maxLineBytes);
       if (rest.length > 0) parts.push(rest);
+      await pacer?.take(chunk.length);
     }
   } catch (err) {
     throw connectionError(server, err);

@@ -65,3 +65,25 @@ test('of several delays the shortest counts, and stop drops them', async () => {
   assert.deepEqual(at, [200]);
   assert.equal(clock.pendingTimers, 0);
 });
+
+test('no more keys than allowed are handled at once, in the order of their coming, and stop ends the waiting', async () => {
+  const clock = new FakeClock();
+  const started: string[] = [];
+  const open: (() => void)[] = [];
+  const handle = async (key: string): Promise<void> => {
+    started.push(key);
+    await new Promise<void>((resolve) => {
+      open.push(resolve);
+    });
+  };
+  const queue = createWorkQueue({ handle, maxRetryMs: 1000, maxRunning: 2 }, { clock, log: silentLogger });
+  for (const key of ['a', 'b', 'c', 'd', 'c']) queue.add(key);
+  assert.deepEqual(started, ['a', 'b']);
+  open[1]?.();
+  await clock.advanceAsync(0);
+  assert.deepEqual(started, ['a', 'b', 'c']);
+  const stopped = queue.stop();
+  for (const end of open) end();
+  await stopped;
+  assert.deepEqual(started, ['a', 'b', 'c']);
+});

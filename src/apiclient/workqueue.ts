@@ -1,4 +1,5 @@
 /** Work by key: each key is handled by one call at a time, again when it changed meanwhile, and retried when it fails. */
+import { setMaxListeners } from 'node:events';
 import { Backoff } from '../lib/backoff.ts';
 import type { Clock, Timer } from '../lib/clock.ts';
 import { errorMessage } from '../lib/errors.ts';
@@ -10,6 +11,8 @@ export interface WorkQueueConfig {
   handle: (key: string, signal: AbortSignal) => Promise<void>;
   /** The longest wait between tries of a failing key, milliseconds. */
   maxRetryMs: number;
+  /** Keys handled at once; further ones wait their turn. No limit when absent. */
+  maxRunning?: number;
 }
 
 /** What a queue needs from around it. */
@@ -43,6 +46,26 @@ export function createWorkQueue(config: WorkQueueConfig, deps: WorkQueueDeps): W
   const entries = new Map<string, Entry>();
   const running = new Set<Promise<void>>();
   const stopping = new AbortController();
+  const maxRunning = config.maxRunning ?? Infinity;
+  const waiting: (() => void)[] = [];
+  let slots = 0;
+  setMaxListeners(0, stopping.signal); // each call under way may listen for the end
+
+  const takeSlot = (): Promise<void> | undefined => {
+    if (slots < maxRunning) {
+      slots++;
+      return undefined;
+    }
+    return new Promise((resolve) => {
+      waiting.push(resolve);
+    });
+  };
+  /** Hands the slot to the one that waits longest. */
+  const giveSlot = (): void => {
+    const next = waiting.shift();
+    if (next === undefined) slots--;
+    else next();
+  };
 
   const entryOf = (key: string): Entry => {
     let entry = entries.get(key);
@@ -71,6 +94,13 @@ export function createWorkQueue(config: WorkQueueConfig, deps: WorkQueueDeps): W
   };
 
   const runOnce = async (key: string, entry: Entry): Promise<void> => {
+    const turn = takeSlot();
+    if (turn !== undefined) await turn;
+    if (stopping.signal.aborted) {
+      giveSlot();
+      return;
+    }
+    entry.isDirty = false; // what changed while it waited is seen now
     try {
       await config.handle(key, stopping.signal);
       entry.backoff.reset();
@@ -79,13 +109,14 @@ export function createWorkQueue(config: WorkQueueConfig, deps: WorkQueueDeps): W
       const delayMs = entry.backoff.next();
       log.debug('work failed, retrying', { key, error: errorMessage(err), delayMs: Math.round(delayMs) });
       addAfter(key, delayMs);
+    } finally {
+      giveSlot();
     }
   };
 
   const run = async (key: string, entry: Entry): Promise<void> => {
     entry.isRunning = true;
     do {
-      entry.isDirty = false;
       await runOnce(key, entry);
     } while (entry.isDirty && !stopping.signal.aborted);
     entry.isRunning = false;
