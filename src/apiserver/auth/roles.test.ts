@@ -1,7 +1,7 @@
 /** The whole permission table: every role, verb, resource, subresource and name, against a list written by hand. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { authorize, isMirror, ROLES, rolesOfGroups } from './roles.ts';
+import { authorize, isMirror, memberOf, publishProblem, ROLES, rolesOfGroups } from './roles.ts';
 import type { Role } from './roles.ts';
 
 const NODE = 'node-1';
@@ -31,7 +31,7 @@ function expected(role: Role, verb: string, resource: string, name: string | und
         return name === NODE && (verb === 'update' || verb === 'patch') ? 'all' : 'no';
       return resource.startsWith('nodemaintenances') ? 'all' : 'no';
     case 'syncer':
-      return resource.startsWith('routers') && CHANGES.has(verb) ? 'mirrors' : 'no';
+      return CHANGES.has(verb) ? 'mirrors' : 'no';
     case 'cloud':
       return resource.includes('/') ? 'no' : 'all';
     case 'sidecar':
@@ -52,7 +52,7 @@ test('every role may do exactly what the table says, for every verb, resource an
       for (const resource of RESOURCES) {
         for (const name of NAMES) {
           const decision = authorize(identity, { verb, group: groupOf(resource), resource, name }, NODE);
-          const got = decision.allowed ? (decision.onlyMirrors ? 'mirrors' : 'all') : 'no';
+          const got = decision.allowed ? (decision.only ?? 'all') : 'no';
           assert.equal(
             got,
             expected(role, verb, resource, name),
@@ -71,7 +71,7 @@ test('an identity without roles may do nothing, one with two what either may', (
   const identity = (roles: Role[]) => ({ username: 'u', groups: [], roles });
   assert.equal(authorize(identity([]), attributes, NODE).allowed, false);
   const both = authorize(identity(['syncer', 'router']), attributes, NODE);
-  assert.deepEqual(both, { allowed: true, onlyMirrors: false });
+  assert.deepEqual(both, { allowed: true, only: undefined });
 });
 
 test('unknown verbs, groups and resources are refused to all but administrators', () => {
@@ -109,4 +109,58 @@ test('a mirror has an origin and is not this node', () => {
   assert.ok(!isMirror(object('node-2'), NODE));
   assert.ok(!isMirror(object('node-2', ''), NODE));
   assert.ok(!isMirror(object(NODE, 'node-2'), NODE));
+});
+
+test('a client belongs to the node that its certificate names, else to that of the server', () => {
+  assert.equal(memberOf('edge:syncer:node-2', NODE), 'node-2');
+  for (const name of ['edge:nobody:node-2', 'edge:syncer:', 'syncer', 'edge:socket', ''])
+    assert.equal(memberOf(name, NODE), NODE, name);
+});
+
+test('the syncer of another node may write what it publishes, its router the status of its own Router', () => {
+  const identity = (role: Role) => ({ username: `edge:${role}:node-2`, groups: [], roles: [role] });
+  const ask = (role: Role, verb: string, resource: string, name?: string) => {
+    const { allowed, only } = authorize(
+      identity(role),
+      { verb, group: 'edge.example.com', resource, name },
+      NODE,
+    );
+    return allowed ? (only ?? 'all') : 'no';
+  };
+  for (const verb of ['create', 'update', 'patch'])
+    for (const resource of ['routers', 'routers/status', 'nodemaintenances', 'nodemaintenances/status'])
+      assert.equal(ask('syncer', verb, resource, 'node-2'), 'published', `${verb} ${resource}`);
+  assert.equal(ask('syncer', 'delete', 'nodemaintenances', 'x'), 'published');
+  assert.equal(ask('syncer', 'delete', 'routers', 'node-2'), 'no');
+  assert.equal(ask('syncer', 'deletecollection', 'nodemaintenances'), 'no');
+  assert.equal(ask('syncer', 'get', 'routers', 'node-3'), 'all');
+  assert.equal(ask('router', 'patch', 'routers/status', 'node-2'), 'all');
+  assert.equal(ask('router', 'patch', 'routers/status', NODE), 'no');
+});
+
+test('a node publishes its own Router and what it is the origin of, and takes over what is offline elsewhere', () => {
+  const object = (kind: string, name: string, origin = '', status?: unknown) => ({
+    apiVersion: 'edge.example.com/v1',
+    kind,
+    metadata: { name, ...(origin === '' ? {} : { annotations: { 'edge.example.com/origin': origin } }) },
+    ...(status === undefined ? {} : { status }),
+  });
+  const problem = (...args: [ReturnType<typeof object>?, ReturnType<typeof object>?]) =>
+    publishProblem('node-2', args[0], args[1]);
+  const own = object('Router', 'node-2');
+  assert.equal(problem(undefined, own), undefined);
+  assert.equal(problem(own, own), undefined);
+  assert.match(problem(undefined, object('Router', 'node-3')) ?? '', /no other Router/u);
+  assert.match(problem(undefined, object('Router', 'node-3', 'node-2')) ?? '', /no other Router/u);
+  assert.match(problem(object('Router', 'node-2', 'node-9'), own) ?? '', /no other Router/u);
+  const mine = object('NodeMaintenance', 'nm', 'node-2');
+  const at = (status: string) => object('NodeMaintenance', 'nm', 'node-3', { services: [{ status }] });
+  assert.equal(problem(undefined, mine), undefined);
+  assert.equal(problem(mine, undefined), undefined);
+  assert.equal(problem(at('offline'), mine), undefined);
+  assert.match(problem(at('online'), mine) ?? '', /only while it is offline/u);
+  assert.match(problem(at('offline'), undefined) ?? '', /taken over/u);
+  assert.match(problem(mine, at('offline')) ?? '', /own name as origin/u);
+  assert.match(problem(undefined, object('NodeMaintenance', 'nm')) ?? '', /own name as origin/u);
+  assert.match(problem(object('NodeMaintenance', 'nm'), mine) ?? '', /taken over/u);
 });

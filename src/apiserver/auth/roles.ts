@@ -31,9 +31,15 @@ export interface Rule {
   resources: readonly string[];
   /** Only these objects; all when absent. */
   names?: readonly string[];
-  /** Only mirrors: objects with an origin, whose name is not this node's. */
-  onlyMirrors?: boolean;
+  /** Only some objects, which show when they are read or written. */
+  only?: Restriction;
 }
+
+/**
+ * `mirrors`: objects with an origin, whose name is not this node's. `published`: what another node publishes here about
+ * itself: the Router of its name, and NodeMaintenances whose origin it is.
+ */
+export type Restriction = 'mirrors' | 'published';
 
 const READ: Rule = { verbs: ['get', 'list', 'watch'], groups: [GROUP], resources: ['*'] };
 const READ_CRDS: Rule = {
@@ -43,25 +49,34 @@ const READ_CRDS: Rule = {
 };
 const CHANGE = ['create', 'update', 'patch', 'delete'] as const;
 
-/** The rules of a role on the API server of `node`. */
-export function rulesOf(role: Role, node: string): readonly Rule[] {
-  return [...RULES[role](node), ...(role === 'admin' ? [] : [READ, READ_CRDS])];
+/** The node a client belongs to, by the name in its certificate; the server's own for names that tell none. */
+export function memberOf(username: string, node: string): string {
+  const [, role, member] = /^edge:([a-z]+):(.+)$/u.exec(username) ?? [];
+  return member !== undefined && ROLES.some((known) => known === role) ? member : node;
 }
 
-/** What each role may do beyond reading. */
+/** The rules of a role on the API server of `node`, for a client of that name. */
+export function rulesOf(role: Role, node: string, username: string): readonly Rule[] {
+  return [...RULES[role](node, memberOf(username, node)), ...(role === 'admin' ? [] : [READ, READ_CRDS])];
+}
+
+const MAINTENANCES = ['nodemaintenances', 'nodemaintenances/status'];
+const ROUTERS = ['routers', 'routers/status'];
+
+/** What each role may do beyond reading. `member` is the node that the client belongs to. */
 const RULES = {
   admin: () => [{ verbs: ['*'], groups: ['*'], resources: ['*'] }],
-  router: (node) => [
-    { verbs: ['update', 'patch'], groups: [GROUP], resources: ['routers/status'], names: [node] },
-    {
-      verbs: [...CHANGE, 'deletecollection'],
-      groups: [GROUP],
-      resources: ['nodemaintenances', 'nodemaintenances/status'],
-    },
+  router: (_node, member) => [
+    { verbs: ['update', 'patch'], groups: [GROUP], resources: ['routers/status'], names: [member] },
+    { verbs: [...CHANGE, 'deletecollection'], groups: [GROUP], resources: MAINTENANCES },
   ],
-  syncer: () => [
-    { verbs: CHANGE, groups: [GROUP], resources: ['routers', 'routers/status'], onlyMirrors: true },
-  ],
+  syncer: (node, member) =>
+    member === node
+      ? [{ verbs: CHANGE, groups: [GROUP], resources: [...ROUTERS, ...MAINTENANCES], only: 'mirrors' }]
+      : [
+          { verbs: ['create', 'update', 'patch'], groups: [GROUP], resources: ROUTERS, only: 'published' },
+          { verbs: CHANGE, groups: [GROUP], resources: MAINTENANCES, only: 'published' },
+        ],
   sidecar: () => [],
   cloud: () => [
     {
@@ -70,7 +85,7 @@ const RULES = {
       resources: ['routers', 'nodemaintenances'],
     },
   ],
-} satisfies Record<Role, (node: string) => readonly Rule[]>;
+} satisfies Record<Role, (node: string, member: string) => readonly Rule[]>;
 
 /** Groups that give a role; certificates made here carry the prefixed form. */
 export function rolesOfGroups(groups: readonly string[]): Role[] {
@@ -85,8 +100,8 @@ export function rolesOfGroups(groups: readonly string[]): Role[] {
 /** The answer to an authorization question. */
 export interface Decision {
   allowed: boolean;
-  /** Whether the objects themselves must be mirrors. */
-  onlyMirrors: boolean;
+  /** What the objects themselves must be. */
+  only: Restriction | undefined;
 }
 
 function covers(list: readonly string[], value: string): boolean {
@@ -96,7 +111,7 @@ function covers(list: readonly string[], value: string): boolean {
 /** Whether an identity may do something on the API server of `node`. */
 export function authorize(identity: Identity, attributes: Attributes, node: string): Decision {
   const matching = identity.roles
-    .flatMap((role) => rulesOf(role, node))
+    .flatMap((role): readonly Rule[] => rulesOf(role, node, identity.username))
     .filter(
       (rule) =>
         covers(rule.verbs, attributes.verb) &&
@@ -104,10 +119,41 @@ export function authorize(identity: Identity, attributes: Attributes, node: stri
         covers(rule.resources, attributes.resource) &&
         (rule.names === undefined || (attributes.name !== undefined && rule.names.includes(attributes.name))),
     );
-  return { allowed: matching.length > 0, onlyMirrors: matching.every((rule) => rule.onlyMirrors === true) };
+  const isFree = matching.some((rule) => rule.only === undefined);
+  return { allowed: matching.length > 0, only: isFree ? undefined : matching[0]?.only };
+}
+
+function originOf(object: KubeObject): string {
+  return object.metadata.annotations?.[ORIGIN_ANNOTATION] ?? '';
 }
 
 /** Whether an object is a mirror that a syncer of `node` may touch. */
 export function isMirror(object: KubeObject, node: string): boolean {
-  return (object.metadata.annotations?.[ORIGIN_ANNOTATION] ?? '') !== '' && object.metadata.name !== node;
+  return originOf(object) !== '' && object.metadata.name !== node;
+}
+
+/** Why a client of `member` may not turn `current` into `next` by what it publishes; undefined when it may. */
+export function publishProblem(
+  member: string,
+  current: KubeObject | undefined,
+  next: KubeObject | undefined,
+): string | undefined {
+  const given = [current, next].filter((object) => object !== undefined);
+  if (given.some(({ kind }) => kind === 'Router')) {
+    const isOwn = given.every((object) => object.metadata.name === member && originOf(object) === '');
+    return isOwn ? undefined : `a node publishes no other Router than its own, ${member}`;
+  }
+  if (next !== undefined && originOf(next) !== member)
+    return `a node publishes NodeMaintenances with its own name as origin, ${member}`;
+  if (current === undefined || originOf(current) === member) return undefined;
+  // the node behind it moved to another Router
+  const isFree = next !== undefined && originOf(current) !== '' && !isOnline(current);
+  return isFree
+    ? undefined
+    : 'a NodeMaintenance of another node is taken over only while it is offline there';
+}
+
+function isOnline({ status }: KubeObject): boolean {
+  const { services } = (status ?? {}) as { services?: { status?: string }[] };
+  return services?.some((service) => service.status === 'online') === true;
 }

@@ -5,7 +5,7 @@ import { forbidden } from '../../api/status.ts';
 import type { KubeObject } from '../../api/meta.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
-import { authorize, isMirror } from '../auth/roles.ts';
+import { authorize, isMirror, memberOf, publishProblem } from '../auth/roles.ts';
 import type { Identity } from '../auth/roles.ts';
 import type { Credentials, Transport } from '../auth/authenticator.ts';
 import type { AuditDetails, AuditLog } from '../audit.ts';
@@ -100,10 +100,15 @@ export function startCall(
     resource,
     warnings: [],
     guard(current, next) {
-      if (!decision.onlyMirrors) return;
-      const wrong = [current, next].find((object) => object !== undefined && !isMirror(object, deps.node));
-      if (wrong !== undefined)
-        refuse(wrong.metadata.name, 'only mirrors of other nodes may be written by this role');
+      if (decision.only === 'published') {
+        const member = memberOf(identity.username, deps.node);
+        const problem = publishProblem(member, current, next);
+        if (problem !== undefined) refuse((next ?? current)?.metadata.name, problem);
+      } else if (decision.only === 'mirrors') {
+        const wrong = [current, next].find((object) => object !== undefined && !isMirror(object, deps.node));
+        if (wrong !== undefined)
+          refuse(wrong.metadata.name, 'only mirrors of other nodes may be written by this role');
+      }
     },
   };
 }

@@ -120,7 +120,7 @@ export async function reviewRules(c: ApiContext, deps: ApiDeps): Promise<Respons
   const spec = await readSpec(c, 'SelfSubjectRulesReview');
   const identity = c.get('identity');
   const resourceRules = identity.roles.flatMap((role) =>
-    rulesOf(role, deps.node).map((rule) => ({
+    rulesOf(role, deps.node, identity.username).map((rule) => ({
       verbs: rule.verbs,
       apiGroups: rule.groups,
       resources: rule.resources,
