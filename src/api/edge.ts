@@ -25,6 +25,9 @@ export const SYNCED_AT_ANNOTATION = `${GROUP}/synced-at`;
 
 /** The namespace of the services that lead to nodes' sshds. */
 export const MAINTENANCE_NAMESPACE = 'maintenance';
+/** On a Router at a hub: which installation publishes its status, so that two nodes of one name are noticed. */
+export const PUBLISHER_ANNOTATION = `${GROUP}/publisher`;
+
 /** On a NodeMaintenance: the Router that answers for its state. */
 export const ROUTER_ANNOTATION = `${GROUP}/router`;
 /** On a NodeMaintenance: the public host keys of the node's sshd, lines of `TYPE BASE64`. */

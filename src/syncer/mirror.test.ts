@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ORIGIN_ANNOTATION, SYNCED_AT_ANNOTATION } from '../api/edge.ts';
 import type { Router, RouterStatusCondition } from '../api/gen/types.ts';
-import { planMirror } from './mirror.ts';
+import { MAINTENANCE_KIND, ROUTER_KIND } from './kinds.ts';
+import { CONFIRM_IDLE_MS, planMirror } from './mirror.ts';
 import type { MirrorInput, MirrorPlan } from './mirror.ts';
 
 const NOW = new Date('2026-01-01T00:01:00Z');
@@ -24,9 +25,14 @@ function router(fields: Partial<Router> = {}): Router {
   };
 }
 
-function plan(fields: Partial<MirrorInput>): MirrorPlan {
+function plan(fields: Partial<MirrorInput<Router>>): MirrorPlan<Router> {
   return planMirror({
-    node: 'node-2',
+    kind: ROUTER_KIND,
+    name: 'node-2',
+    origin: 'node-2',
+    reason: 'PeerUnreachable',
+    problem: 'the API server of the peer does not answer',
+    confirmMs: CONFIRM_IDLE_MS,
     source: router(),
     local: undefined,
     isReachable: true,
@@ -36,7 +42,7 @@ function plan(fields: Partial<MirrorInput>): MirrorPlan {
 }
 
 /** The mirror as it is stored after a plan is carried out. */
-function written(fields: Partial<MirrorInput>): Router {
+function written(fields: Partial<MirrorInput<Router>>): Router {
   const made = plan(fields);
   assert.equal(made.action, 'write');
   return made.action === 'write' ? made.desired : router();
@@ -83,7 +89,7 @@ test('each part that differs is restored, and only the halves concerned are writ
   const cases: [Partial<Router>, boolean, boolean][] = [
     [{ spec: { frps: { bindPort: 1 } } }, true, false],
     [{ metadata: { ...local.metadata, labels: {} } }, true, false],
-    [{ metadata: { ...local.metadata, annotations: {} } }, true, false],
+    [{ metadata: { ...local.metadata, annotations: { [ORIGIN_ANNOTATION]: 'node-2' } } }, true, false],
     [
       { metadata: { ...local.metadata, annotations: { ...local.metadata.annotations, other: 'x' } } },
       true,
@@ -132,11 +138,34 @@ test('a peer without a Router loses its mirror; an object that is no mirror stay
   assert.deepEqual(plan({ source: undefined }), { action: 'none' });
 });
 
-test('a mirror on the peer, or another name, is not mirrored', () => {
-  const mirrored = router({ metadata: { name: 'node-2', annotations: { [ORIGIN_ANNOTATION]: 'node-9' } } });
-  assert.deepEqual(plan({ source: mirrored }), { action: 'none' });
-  assert.deepEqual(plan({ source: mirrored, local: written({}) }), { action: 'delete' });
-  assert.deepEqual(plan({ source: router({ metadata: { name: 'node-3' } }) }), { action: 'none' });
+test('an object that is no mirror is never replaced, and neither is a mirror by what is unknown', () => {
+  assert.deepEqual(plan({ local: router() }), { action: 'conflict' });
+  assert.deepEqual(
+    plan({ local: router({ metadata: { name: 'node-2', annotations: { [ORIGIN_ANNOTATION]: '' } } }) }),
+    {
+      action: 'conflict',
+    },
+  );
+  assert.deepEqual(plan({ source: undefined, local: written({}), origin: 'node-9' }), { action: 'none' });
+});
+
+test('a node owns the Router of its name, and the NodeMaintenances that its Router or nobody answers for', () => {
+  const owned = (name: string, annotations: Record<string, string>): boolean =>
+    ROUTER_KIND.isOwnedBy('node-2', router({ metadata: { name, annotations } }));
+  assert.equal(owned('node-2', {}), true);
+  assert.equal(owned('node-3', {}), false);
+  assert.equal(owned('node-2', { [ORIGIN_ANNOTATION]: 'node-2' }), false, 'a mirror');
+  const keeps = (annotations: Record<string, string>): boolean =>
+    MAINTENANCE_KIND.isOwnedBy('node-2', {
+      apiVersion: 'edge.example.com/v1',
+      kind: 'NodeMaintenance',
+      metadata: { name: 'nodemaintenances-1', annotations },
+      spec: { nodeName: 'node-7' },
+    });
+  assert.equal(keeps({}), true);
+  assert.equal(keeps({ 'edge.example.com/router': 'node-2' }), true);
+  assert.equal(keeps({ 'edge.example.com/router': 'node-3' }), false);
+  assert.equal(keeps({ [ORIGIN_ANNOTATION]: 'node-2' }), false);
 });
 
 test("the peer's own Synced condition is replaced by ours", () => {

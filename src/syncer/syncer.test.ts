@@ -44,7 +44,7 @@ function startSyncer(
   const client = createApiClient({ server: local.url });
   const registry = new Registry();
   const syncer = createSyncer(
-    { node: 'node-1', peers, local: client },
+    { node: 'node-1', from: peers, local: client },
     { clock: systemClock, log: silentLogger, registry },
   );
   t.after(async () => {
@@ -92,7 +92,7 @@ test('two nodes that mirror each other settle, and neither touches its own Route
   ]);
   const client = createApiClient({ server: b.url });
   const other = createSyncer(
-    { node: 'node-2', peers: [{ node: 'node-1', server: a.url }], local: client },
+    { node: 'node-2', from: [{ node: 'node-1', server: a.url }], local: client },
     { clock: systemClock, log: silentLogger, registry: new Registry() },
   );
   t.after(async () => {
@@ -120,7 +120,7 @@ test('a mirror that is deleted or altered here is restored', async (t) => {
   await waitFor(() => syncedOf(local, 'node-2') === 'True', { what: 'mirror' });
   local.remove('node-2');
   await waitFor(() => syncedOf(local, 'node-2') === 'True', { what: 'mirror again' });
-  local.put(router('node-2', 1));
+  local.put(router('node-2', 1, { [ORIGIN_ANNOTATION]: 'node-2' }));
   await waitFor(
     () => mirrorOf(local, 'node-2')?.spec.frps.bindPort === 7000 && syncedOf(local, 'node-2') === 'True',
     { what: 'spec restored' },

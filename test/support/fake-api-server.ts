@@ -7,16 +7,19 @@ import type { TestLike } from './processes.ts';
 
 interface Watcher {
   response: ServerResponse;
+  kind: string;
   name: string | undefined;
 }
 
-/** A fake API server with one resource, routers. */
+/** A fake API server with routers and nodemaintenances, one map of names for both. */
 export class FakeApiServer {
   readonly objects = new Map<string, KubeObject>();
   /** `METHOD path` of each request but /readyz, oldest first. */
   readonly requests: string[] = [];
   /** Answers every request with this status and no change. */
   failWith: number | undefined;
+  /** Says which objects are answered with 422 when they are written. */
+  refuses: (object: KubeObject) => boolean = () => false;
   /** Takes requests and never answers. */
   isHanging = false;
   /** The token that must be presented, when set. */
@@ -36,8 +39,9 @@ export class FakeApiServer {
     return `http://127.0.0.1:${this.port}`;
   }
 
+  /** Open watches of routers. */
   get watchers(): number {
-    return this.#watchers.size;
+    return [...this.#watchers].filter(({ kind }) => kind === 'Router').length;
   }
 
   /** Listens on the port of the last time, or a free one; stopped after the test. */
@@ -113,6 +117,7 @@ export class FakeApiServer {
   }
 
   #send(watcher: Watcher, event: WatchEvent<KubeObject>): void {
+    if (watcher.kind !== event.object.kind) return;
     if (this.isLying || watcher.name === undefined || watcher.name === event.object.metadata.name) {
       watcher.response.write(`${JSON.stringify(event)}\n`);
     }
@@ -148,17 +153,19 @@ export class FakeApiServer {
       fail(401, 'Unauthorized');
       return;
     }
-    const match = /^\/apis\/edge\.example\.com\/v1\/routers(?:\/([^/]+))?(?:\/(status))?$/u.exec(
-      url.pathname,
-    );
+    const match =
+      /^\/apis\/edge\.example\.com\/v1\/(routers|nodemaintenances)(?:\/([^/]+))?(?:\/(status))?$/u.exec(
+        url.pathname,
+      );
     if (match === null) {
       fail(404, 'NotFound');
       return;
     }
     this.#resource(
       request.method ?? 'GET',
-      match[1],
+      match[1] === 'routers' ? 'Router' : 'NodeMaintenance',
       match[2],
+      match[3],
       url.searchParams,
       text,
       response,
@@ -169,6 +176,7 @@ export class FakeApiServer {
 
   #resource(
     method: string,
+    kind: string,
     name: string | undefined,
     subresource: string | undefined,
     query: URLSearchParams,
@@ -179,15 +187,16 @@ export class FakeApiServer {
   ): void {
     const wanted = /^metadata\.name=(.*)$/u.exec(query.get('fieldSelector') ?? '')?.[1];
     if (method === 'GET' && name === undefined && query.get('watch') === 'true') {
-      this.#watch(Number(query.get('resourceVersion') ?? 0), wanted, response, fail);
+      this.#watch(Number(query.get('resourceVersion') ?? 0), kind, wanted, response, fail);
       return;
     }
     if (method === 'GET' && name === undefined) {
       const items = [...this.objects.values()].filter(
-        (item) => this.isLying || wanted === undefined || item.metadata.name === wanted,
+        (item) =>
+          item.kind === kind && (this.isLying || wanted === undefined || item.metadata.name === wanted),
       );
       reply(200, {
-        kind: 'RouterList',
+        kind: `${kind}List`,
         apiVersion: 'edge.example.com/v1',
         metadata: { resourceVersion: String(this.#version) },
         items,
@@ -197,6 +206,10 @@ export class FakeApiServer {
     const body = text === '' ? undefined : (JSON.parse(text) as KubeObject);
     const key = name ?? body?.metadata.name ?? '';
     const current = this.objects.get(key);
+    if (body !== undefined && method !== 'DELETE' && this.refuses(body)) {
+      fail(422, 'Invalid');
+      return;
+    }
     if (method === 'POST' && body !== undefined) {
       if (current !== undefined) fail(409, 'AlreadyExists');
       else {
@@ -234,6 +247,7 @@ export class FakeApiServer {
 
   #watch(
     from: number,
+    kind: string,
     name: string | undefined,
     response: ServerResponse,
     fail: (code: number, reason: string) => void,
@@ -243,7 +257,7 @@ export class FakeApiServer {
       return;
     }
     response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders();
-    const watcher = { response, name };
+    const watcher = { response, kind, name };
     for (const { version, event } of this.#history) if (version > from) this.#send(watcher, event);
     this.#watchers.add(watcher);
     response.on('close', () => this.#watchers.delete(watcher));
