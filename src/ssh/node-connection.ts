@@ -46,9 +46,9 @@ export async function connectNode(
   target: NodeTarget,
   routers: readonly Router[],
   credentials: TunnelCredentials,
-  deps: { clock: Clock; random: () => number },
+  deps: { clock: Clock; random: () => number; signal?: AbortSignal },
 ): Promise<NodeConnection> {
-  const { clock, random } = deps;
+  const { clock, random, signal } = deps;
   const { router, host, port, service } = target;
   const transport = transportOf(routers.find(({ metadata }) => metadata.name === router)?.spec);
   const client = createFrpClient(
@@ -67,8 +67,8 @@ export async function connectNode(
     { clock, random, log: silentLogger },
   );
   try {
-    await login(client, target, clock);
-    const stream = await client.openVisitor(visitorRequest(service, credentials));
+    await login(client, target, clock, signal);
+    const stream = await client.openVisitor(visitorRequest(service, credentials), signal);
     return { stream, close: () => client.stop() };
   } catch (err) {
     await client.stop();
@@ -88,17 +88,29 @@ function visitorRequest(service: string, { secret, isSealRequired }: TunnelCrede
 }
 
 /** Rejects at the first failure: somebody waits in front of a terminal. */
-function login(client: FrpClient, { router, host, port }: NodeTarget, clock: Clock): Promise<void> {
+function login(
+  client: FrpClient,
+  { router, host, port }: NodeTarget,
+  clock: Clock,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   return new Promise((resolve, reject) => {
-    const fail = (why: string): void => {
+    const settled = (): void => {
       timer.cancel();
+      signal?.removeEventListener('abort', onAbort);
+    };
+    const fail = (why: string): void => {
+      settled();
       const text = `cannot reach Router ${router} at ${host}:${port}: ${why}`;
       reject(new EdgeError('EDGE_ERR_SSH_ROUTER', text, { retryable: true }));
     };
     const timer = clock.after(LOGIN_TIMEOUT_MS, () => fail(`no answer in ${LOGIN_TIMEOUT_MS / 1000}s`));
+    const onAbort = (): void => fail('given up');
+    signal?.addEventListener('abort', onAbort, { once: true });
+    if (signal?.aborted === true) onAbort();
     client.onChange(() => {
       if (client.phase === 'online') {
-        timer.cancel();
+        settled();
         resolve();
       } else if (client.phase === 'refused' || client.phase === 'waiting') {
         fail(client.lastError === undefined ? client.phase : errorMessage(client.lastError));

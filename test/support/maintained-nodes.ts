@@ -95,7 +95,7 @@ export async function startMaintainedNodes(
     'ctl',
     verb,
     '--batch',
-    '-i',
+    '--identity',
     userKey,
     ...args,
   ];

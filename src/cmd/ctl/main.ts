@@ -27,6 +27,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
     description: 'open a terminal on a node, or run a command there',
     load: () => import('./ssh/ssh.ts'),
   },
+  exec: { description: 'run a command on one node, or on many', load: () => import('./ssh/exec.ts') },
   'ssh-proxy': {
     description: "connect stdin and stdout to a node's sshd",
     load: () => import('./ssh-proxy.ts'),

@@ -35,8 +35,8 @@ export interface NodeSession {
 /** What the operator's flags make possible. */
 export interface Access {
   readonly settings: OptionValues<typeof sessionOptions>;
-  /** The objects of nodes that the API server has, asked once. */
-  nodes(): Promise<readonly NodeMaintenance[]>;
+  /** The nodes whose labels match; all without a selector. */
+  nodes(selector: string | undefined): Promise<readonly NodeMaintenance[]>;
   /** Logs in to a node, by any of its names. */
   open(name: string, options: LoginOptions): Promise<NodeSession>;
   /** Writes a line of the audit log; a failure is told, and changes nothing else. */
@@ -103,13 +103,20 @@ function makeAccess(parts: Parts): Access {
     ]));
   return {
     settings,
-    nodes: async () => (await objects())[0],
+    async nodes(selector) {
+      if (selector === undefined) return (await objects())[0];
+      const found = await session.client.list<NodeMaintenance>(NODE_MAINTENANCES, {
+        labelSelector: selector,
+      });
+      return found.items;
+    },
     async open(name, options) {
       const [nodes, routers] = await objects();
       const target = findNode(nodes, name);
       const connection = await connectNode(target, routers, credentials, {
         clock: systemClock,
         random: Math.random,
+        ...(options.signal === undefined ? {} : { signal: options.signal }),
       });
       try {
         return await logIn(target, connection, options, parts, methods);

@@ -44,9 +44,9 @@ export const sessionOptions = {
   }),
 };
 
-/** Adds them, and the ones with a short form, to a verb. */
-export function addSessionOptions(command: Command): void {
-  command.option('-i, --identity <FILE>', 'private key; repeatable (default ~/.ssh/id_*)', collect);
+/** Adds them to a verb, `--identity` with a short form where kubectl has no other use for it. */
+export function addSessionOptions(command: Command, identity = '-i, --identity'): void {
+  command.option(`${identity} <FILE>`, 'private key; repeatable (default ~/.ssh/id_*)', collect);
   addOptions(command, sessionOptions);
 }
 
