@@ -65,7 +65,7 @@ interface Written {
 export function createPublisher(config: PublisherConfig, deps: PublisherDeps): Publisher {
   const { node, hub, hubClient, local, own } = config;
   const { clock, log, metrics, conflicts } = deps;
-  const subject = `Router/${node}`;
+  const subject = `hub/${node}`; // apart from what the mirrors tell about names here
   const queue = createWorkQueue({ handle: reconcile, maxRetryMs: MAX_RETRY_MS }, deps);
   const written: { hub?: Written; local?: Written } = {};
   let published: { version: string | undefined; status: RouterStatus | undefined } | undefined;
@@ -94,12 +94,18 @@ export function createPublisher(config: PublisherConfig, deps: PublisherDeps): P
     if (!isKnown) return; // either one's reconnection leads back here
     const atHub = hub.routerCopy.get(node);
     const here = local.get(node);
-    const isContested = clock.now() - contestedAt < SILENT_MS;
-    const waitMs = Math.max(
-      waitFor(written.hub, atHub, isContested ? CONTESTED_GAP_MS : MIN_WRITE_GAP_MS),
+    const waits = [
       waitFor(written.local, here, MIN_WRITE_GAP_MS),
-    );
+      waitFor(written.hub, atHub, MIN_WRITE_GAP_MS),
+    ];
     noteOverwrite(atHub);
+    const isContested = clock.now() - contestedAt < SILENT_MS;
+    if (isContested) {
+      const what = `something else writes the status of ${node} at the hub; is there a second node of this name, or a second syncer on this one?`;
+      conflicts.report(subject, what);
+      waits.push(waitFor(written.hub, atHub, CONTESTED_GAP_MS));
+    }
+    const waitMs = Math.max(...waits);
     if (waitMs > 0) {
       queue.addAfter(node, waitMs);
       return;
@@ -116,12 +122,7 @@ export function createPublisher(config: PublisherConfig, deps: PublisherDeps): P
 
   function tell(plan: OwnPlan, isContested: boolean): void {
     if (plan.conflict !== undefined) conflicts.report(subject, plan.conflict);
-    else if (isContested)
-      conflicts.report(
-        subject,
-        `something else writes the status of ${node} at the hub; is there a second node of this name, or a second syncer on this one?`,
-      );
-    else conflicts.clear(subject);
+    else if (!isContested) conflicts.clear(subject);
     if (plan.conflict !== undefined || isContested) queue.addAfter(node, CONTESTED_GAP_MS);
   }
 
