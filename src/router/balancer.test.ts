@@ -24,7 +24,14 @@ function setup(policy: BalancingPolicy, proxies: ProxyInfo[]) {
 }
 
 function ask(name: string, fields: Partial<TargetRequest> = {}): TargetRequest {
-  return { name, sourceAddr: '192.0.2.1:1000', admits: () => true, ...fields };
+  return {
+    name,
+    sourceAddr: '192.0.2.1:1000',
+    preferNode: '',
+    avoid: new Set(),
+    admits: () => true,
+    ...fields,
+  };
 }
 
 test('round robin takes turns', () => {
@@ -153,4 +160,53 @@ test('the turn goes on after the providers changed', () => {
   state.now += 100;
   balancer.invalidate();
   assert.equal(balancer.pick(ask('mysql.default')), 'mysql.default.b');
+});
+
+test('providers on the visitor’s node come first, and those it had no luck with last', () => {
+  const on = (name: string, node: string) =>
+    sampleProxy(name, { metas: { ...serviceMetas('mysql', 'default', 3306), node } });
+  const { balancer } = setup('roundRobin', [
+    on('mysql.default.a', 'node-1'),
+    on('mysql.default.b', 'node-2'),
+    on('mysql.default.c', 'node-1'),
+  ]);
+  const pick = (preferNode: string, ...avoid: string[]) =>
+    balancer
+      .pick(ask('mysql.default', { preferNode, avoid: new Set(avoid.map((id) => `mysql.default.${id}`)) }))
+      ?.slice(-1);
+  assert.deepEqual([pick('node-1'), pick('node-1'), pick('node-1')], ['a', 'c', 'a']);
+  assert.equal(pick('node-1', 'a'), 'c');
+  assert.equal(pick('node-1', 'a', 'c'), 'b');
+  assert.equal(pick('node-3', 'b'), 'c');
+  assert.ok(pick('', 'a', 'b', 'c')); // rather one that failed than none
+});
+
+test('a provider that says it is not ready gets no connections', () => {
+  const proxy = (name: string, metas: Record<string, string> = {}) =>
+    sampleProxy(name, { metas: { ...serviceMetas('mysql', 'default', 3306), ...metas } });
+  const { balancer, state } = setup('roundRobin', [
+    proxy('mysql.default.a', { ready: 'false' }),
+    proxy('mysql.default.b'),
+  ]);
+  assert.deepEqual(
+    [balancer.pick(ask('mysql.default')), balancer.pick(ask('mysql.default'))],
+    ['mysql.default.b', 'mysql.default.b'],
+  );
+  state.proxies = [proxy('mysql.default.a', { ready: 'false' })];
+  balancer.invalidate();
+  state.now += 1000;
+  assert.equal(balancer.pick(ask('mysql.default')), undefined);
+});
+
+test('latency prefers the nearest and takes turns among those that are about as near', () => {
+  const at = (name: string, roundTripMs?: number) =>
+    sampleProxy(name, { metas: serviceMetas('mysql', 'default', 3306), roundTripMs });
+  const { balancer } = setup('latency', [
+    at('mysql.default.a', 40),
+    at('mysql.default.b', 10.5),
+    at('mysql.default.c', 9),
+    at('mysql.default.d'),
+  ]);
+  const picked = Array.from({ length: 4 }, () => balancer.pick(ask('mysql.default'))?.slice(-1));
+  assert.deepEqual(picked, ['b', 'c', 'b', 'c']);
 });

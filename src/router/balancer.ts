@@ -7,6 +7,10 @@ import { groupServices } from './services.ts';
 interface Candidate {
   name: string;
   hash: number;
+  /** Where it runs; empty when it did not say. */
+  node: string;
+  /** Round trip to its client when the index was made, milliseconds. */
+  roundTripMs: number;
   /** Open connections when the index was made, and those sent there since. */
   load: number;
 }
@@ -25,6 +29,20 @@ const MAX_STALE_MS = 50;
 
 /** Draws before `random` looks at every provider: enough unless most of them refuse the visitor. */
 const MAX_DRAWS = 8;
+
+/** A client that was not measured yet is taken for a distant one. */
+const UNMEASURED_MS = 1000;
+/**
+ * Round trips are compared in steps of a power of two: providers that are about as far away share the connections, where
+ * the noise of one measurement would decide for all of them.
+ */
+const roundTripStep = ({ roundTripMs }: Candidate): number => Math.round(Math.log2(Math.max(roundTripMs, 1)));
+
+/** What the smallest is wanted of; the other policies do not compare. */
+const MEASURES: Readonly<Partial<Record<BalancingPolicy, (candidate: Candidate) => number>>> = {
+  leastConnections: ({ load }) => load,
+  latency: roundTripStep,
+};
 
 /** Spreads connections over the providers of services by one policy. */
 export class Balancer {
@@ -70,15 +88,34 @@ export class Balancer {
     return undefined;
   }
 
+  /** On the visitor's node first, then anywhere; what the visitor had no luck with only when there is nothing else. */
   #choose(key: string, candidates: readonly Candidate[], request: TargetRequest): Candidate | undefined {
-    const admits = (candidate: Candidate): boolean => request.admits(candidate.name);
+    const { preferNode, avoid } = request;
+    const isWelcome = ({ name }: Candidate): boolean => !avoid.has(name) && request.admits(name);
+    const isNear = (candidate: Candidate): boolean => candidate.node === preferNode && isWelcome(candidate);
+    return (
+      (preferNode === '' ? undefined : this.#balance(key, candidates, request, isNear)) ??
+      this.#balance(key, candidates, request, isWelcome) ??
+      (avoid.size === 0
+        ? undefined
+        : this.#balance(key, candidates, request, ({ name }) => request.admits(name)))
+    );
+  }
+
+  #balance(
+    key: string,
+    candidates: readonly Candidate[],
+    request: TargetRequest,
+    admits: (candidate: Candidate) => boolean,
+  ): Candidate | undefined {
     if (this.policy === 'sourceHash')
       return highestRank(candidates, hashText(hostOf(request.sourceAddr)), admits);
     if (this.policy === 'random') return this.#draw(candidates, admits);
     const turn = this.#turns.get(key) ?? 0;
     // Equal loads take turns too, or the first provider would get every connection of an idle service.
     const ordered = rotated(candidates, turn);
-    const chosen = this.policy === 'leastConnections' ? leastLoaded(ordered, admits) : first(ordered, admits);
+    const measure = MEASURES[this.policy];
+    const chosen = measure === undefined ? first(ordered, admits) : least(ordered, measure, admits);
     if (chosen !== undefined) this.#turns.set(key, candidates.indexOf(chosen) + 1);
     return chosen;
   }
@@ -101,9 +138,16 @@ export class Balancer {
     };
     for (const group of groupServices(this.#deps.proxies())) {
       const protocol = group.protocol.toLowerCase();
-      for (const { proxy } of group.providers) {
+      for (const { proxy, identity } of group.providers) {
+        if (!identity.isReady) continue;
         if (proxy.type !== 'stcp' && proxy.type !== 'sudp') continue; // others have no visitors that come this way
-        const candidate = { name: proxy.name, hash: hashText(proxy.name), load: proxy.connections };
+        const candidate = {
+          name: proxy.name,
+          hash: hashText(proxy.name),
+          node: identity.node,
+          roundTripMs: proxy.roundTripMs ?? UNMEASURED_MS,
+          load: proxy.connections,
+        };
         const service = `${group.name}.${group.namespace}`;
         // A visitor with a user asks under that user's prefix.
         for (const name of proxy.user === ''
@@ -136,13 +180,14 @@ function first(
   return undefined;
 }
 
-function leastLoaded(
+function least(
   candidates: Iterable<Candidate>,
+  measure: (candidate: Candidate) => number,
   admits: (candidate: Candidate) => boolean,
 ): Candidate | undefined {
   let best: Candidate | undefined;
   for (const candidate of candidates) {
-    if ((best === undefined || candidate.load < best.load) && admits(candidate)) best = candidate;
+    if ((best === undefined || measure(candidate) < measure(best)) && admits(candidate)) best = candidate;
   }
   return best;
 }

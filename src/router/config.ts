@@ -6,7 +6,7 @@ import { integer, LIMITS, NEVER_MS, portRange, secretFile, tlsConfig } from './f
 import type { SecretReader } from './secrets.ts';
 
 /** How connections spread over the providers of a service. */
-export type BalancingPolicy = 'roundRobin' | 'leastConnections' | 'random' | 'sourceHash';
+export type BalancingPolicy = 'roundRobin' | 'leastConnections' | 'random' | 'latency' | 'sourceHash';
 
 /** Where the dashboard listens and whom it admits. */
 export interface DashboardConfig {
@@ -38,7 +38,13 @@ export interface RouterDefaults {
   socketPath: string | undefined;
 }
 
-const POLICIES: readonly BalancingPolicy[] = ['roundRobin', 'leastConnections', 'random', 'sourceHash'];
+const POLICIES: readonly BalancingPolicy[] = [
+  'roundRobin',
+  'leastConnections',
+  'random',
+  'latency',
+  'sourceHash',
+];
 
 /** Builds the configuration. Throws RouterConfigError for the first field that cannot be used. */
 export function buildConfig(spec: RouterSpec, defaults: RouterDefaults, secrets: SecretReader): RouterConfig {

@@ -390,7 +390,13 @@ test('a provider that registers is in the status within 100 ms and answers for i
   assert.ok(server);
   server.proxyList = [sampleProxy('mysql.default.pod-a', { metas: serviceMetas('mysql', 'default', 3306) })];
   server.hooks.onChange?.();
-  const request = { name: 'mysql.default', sourceAddr: '192.0.2.9:1', admits: () => true };
+  const request = {
+    name: 'mysql.default',
+    sourceAddr: '192.0.2.9:1',
+    preferNode: '',
+    avoid: new Set<string>(),
+    admits: () => true,
+  };
   assert.equal(server.hooks.pickProvider?.(request), 'mysql.default.pod-a');
   await clock.advanceAsync(100);
   assert.equal(statuses.at(-1)?.activeServices?.[0]?.providers?.[0]?.id, 'mysql.default.pod-a');

@@ -13,6 +13,8 @@ test('metas name the service, port, protocol and node', () => {
     port: 123,
     node: 'node-1',
     instance: 'x',
+    isReady: true,
+    message: '',
   });
 });
 

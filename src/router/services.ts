@@ -15,6 +15,10 @@ export interface ServiceIdentity {
   node: string;
   /** Who provides it, usually a pod. */
   instance: string;
+  /** False when the provider says that its health check fails. */
+  isReady: boolean;
+  /** Why it is not ready, in the provider's words; empty when it did not say. */
+  message: string;
 }
 
 /** One proxy as an instance of a service. */
@@ -35,6 +39,9 @@ export interface ServiceGroup {
   providers: Provider[];
 }
 
+/** Others' words are cut: there are as many as there are providers in one status. */
+const MAX_MESSAGE_LENGTH = 200;
+
 const LABEL = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/u;
 
 /** Port from the text of a meta; undefined when it is none. */
@@ -45,7 +52,7 @@ function parsePort(text: string | undefined): number | undefined {
 }
 
 /**
- * The service of a proxy: from the metas `service`, `namespace`, `port`, `protocol`, `node` as sidecars set
+ * The service of a proxy: from the metas `service`, `namespace`, `port`, `protocol`, `node`, `ready`, `message` as sidecars set
  * them, else from a name of the form SERVICE.NAMESPACE.REST. Undefined when it is neither.
  */
 export function identifyService(proxy: ProxyInfo): ServiceIdentity | undefined {
@@ -69,6 +76,8 @@ export function identifyService(proxy: ProxyInfo): ServiceIdentity | undefined {
     port: parsePort(metas['port']),
     node: metas['node'] ?? '',
     instance: instance === '' ? ownName : instance,
+    isReady: metas['ready'] !== 'false',
+    message: (metas['message'] ?? '').slice(0, MAX_MESSAGE_LENGTH),
   };
 }
 

@@ -128,7 +128,8 @@ function providerEntry(
     id: proxy.name,
     type: proxy.type,
     ...optional('node', identity.node),
-    ready: live.has(proxy.runId),
+    ready: identity.isReady && live.has(proxy.runId),
+    ...(identity.isReady ? {} : optional('message', identity.message)),
     connections: proxy.connections,
   };
 }

@@ -18,6 +18,8 @@ export const TUNNEL_ERRORS = {
   visitorRefused: 'EDGE_ERR_TUNNEL_VISITOR_REFUSED',
   /** A limit is reached. */
   limit: 'EDGE_ERR_TUNNEL_LIMIT',
+  /** The provider could not reach its target; nothing was sent to it. */
+  targetRefused: 'EDGE_ERR_TUNNEL_TARGET_REFUSED',
   /** The server denied a proxy. */
   proxyRefused: 'EDGE_ERR_TUNNEL_PROXY_REFUSED',
 } as const;

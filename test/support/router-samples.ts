@@ -26,6 +26,7 @@ export function sampleProxy(name: string, fields: Partial<ProxyInfo> = {}): Prox
     totalConnections: 0,
     bytesIn: 0,
     bytesOut: 0,
+    roundTripMs: undefined,
     ...fields,
   };
 }

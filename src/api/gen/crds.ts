@@ -639,6 +639,7 @@ export const crds: readonly CustomResourceDefinition[] = [
               "roundRobin",
               "leastConnections",
               "random",
+              "latency",
               "sourceHash"
              ],
              "default": "roundRobin"
@@ -814,6 +815,10 @@ export const crds: readonly CustomResourceDefinition[] = [
                 "ready": {
                  "description": "Whether connections are sent to the provider.",
                  "type": "boolean"
+                },
+                "message": {
+                 "description": "Why they are not, in the provider's words.",
+                 "type": "string"
                 },
                 "connections": {
                  "description": "How many connections the provider serves now.",

@@ -183,7 +183,7 @@ export interface RouterSpecAdvertisedService {
 /** How connections spread over the providers of a service. */
 export interface RouterSpecLoadBalancing {
   /** The policy that picks a provider. */
-  policy?: 'roundRobin' | 'leastConnections' | 'random' | 'sourceHash';
+  policy?: 'roundRobin' | 'leastConnections' | 'random' | 'latency' | 'sourceHash';
 }
 
 /** What the tunnel server of this node should be. */
@@ -230,6 +230,8 @@ export interface RouterStatusActiveServiceProvider {
   node?: string;
   /** Whether connections are sent to the provider. */
   ready?: boolean;
+  /** Why they are not, in the provider's words. */
+  message?: string;
   /** How many connections the provider serves now. */
   connections?: number;
 }

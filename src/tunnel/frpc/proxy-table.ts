@@ -7,8 +7,7 @@ import { message } from '../frp/message.ts';
 import type { Message, MessageOf } from '../frp/message.ts';
 import { withPrefix } from '../frp/message-channel.ts';
 import type { WireProtocol } from '../frp/wire-protocol.ts';
-import { acceptPayload, SEAL_METAS } from '../seal/negotiation.ts';
-import { isSealed } from '../seal/sealed-stream.ts';
+import { acceptPayload, offeredMetas } from '../seal/negotiation.ts';
 import { createLimiter, proxyHeader } from './provider-stream.ts';
 import type { StreamLimiter } from './provider-stream.ts';
 import type { ProxyDefinition, ProxyHandle } from './types.ts';
@@ -146,11 +145,12 @@ export class ProxyTable {
       definition.useEncryption ?? false,
       definition.useCompression ?? false,
     );
-    acceptPayload(payload, definition.seal, start.metas, this.#deps.clock).then(
-      (opened) =>
+    acceptPayload(payload, definition, start.metas, this.#deps.clock).then(
+      ({ stream: opened, isSealed, confirmation }) =>
         definition.onConnection({
           stream: withPrefix(opened, header),
-          isSealed: isSealed(opened),
+          isSealed,
+          ...(confirmation === undefined ? {} : { confirmation }),
           wire: unwrapper.wireProtocol,
           ...(start.src_addr === '' ? {} : { sourceAddress: start.src_addr, sourcePort: start.src_port }),
         }),
@@ -182,7 +182,7 @@ export class ProxyTable {
         proxy_type: definition.type,
         use_encryption: definition.useEncryption ?? false,
         use_compression: definition.useCompression ?? false,
-        metas: { ...definition.metas, ...(definition.seal === undefined ? {} : SEAL_METAS) },
+        metas: { ...definition.metas, ...offeredMetas(definition.seal, definition.confirm) },
         annotations: definition.annotations ?? {},
         bandwidth_limit: definition.bandwidthLimit ?? '',
         bandwidth_limit_mode: definition.bandwidthLimitMode ?? '',

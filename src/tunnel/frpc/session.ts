@@ -11,7 +11,7 @@ import type { Message, MessageOf } from '../frp/message.ts';
 import { MessageChannel } from '../frp/message-channel.ts';
 import { wrapPayload } from '../frp/payload.ts';
 import type { WireProtocol } from '../frp/wire-protocol.ts';
-import { openPayload, SEAL_METAS } from '../seal/negotiation.ts';
+import { offeredMetas, openPayload } from '../seal/negotiation.ts';
 import { createConnector } from './connector.ts';
 import type { Connector } from './connector.ts';
 import { describeServer } from './dial.ts';
@@ -162,14 +162,14 @@ export class ClientSession {
           timestamp,
           use_encryption: useEncryption,
           use_compression: useCompression,
-          metas: { ...request.metas, ...(request.seal === undefined ? {} : SEAL_METAS) },
+          metas: { ...request.metas, ...offeredMetas(request.seal, request.confirm) },
         }),
       );
       const { body } = await channel.expect(['NewVisitorConnResp'], ANSWER_TIMEOUT_MS);
       if (body.error !== '') throw new TunnelError('visitorRefused', `${request.proxyName}: ${body.error}`);
       const key = useEncryption ? deriveKey(request.secretKey) : this.#tokenKey;
       const payload = wrapPayload(channel.release(), { useEncryption, useCompression, key });
-      return await openPayload(payload, request.seal, body.metas, this.#deps.clock);
+      return await openPayload(payload, request, body.metas, this.#deps.clock);
     } catch (err) {
       channel.close(err instanceof Error ? err : undefined);
       throw err;

@@ -1,6 +1,7 @@
 /** The public shapes of the frp client: what it is told, what it offers. */
 import type { ConnectionOptions } from 'node:tls';
 import type { ByteStream } from '../byte-stream.ts';
+import type { Confirmation } from '../confirmation.ts';
 import type { ProxyProtocolVersion } from '../frp/proxy-protocol.ts';
 import type { WireProtocol } from '../frp/wire-protocol.ts';
 import type { SealPolicy } from '../seal/negotiation.ts';
@@ -51,6 +52,8 @@ export interface ProviderConnection {
   sourcePort?: number;
   /** Whether the stream is sealed from end to end. */
   isSealed?: boolean;
+  /** How to tell the visitor whether the target took the connection; absent when it does not listen for that. */
+  confirmation?: Confirmation;
   /** How the session frames messages, for types that carry datagrams; v1 when absent. */
   wire?: WireProtocol;
 }
@@ -70,6 +73,8 @@ export interface ProxyDefinition {
   useCompression?: boolean;
   /** Seals connections from end to end; absent never does. Not for datagrams, which a server reframes. */
   seal?: SealPolicy;
+  /** Whether its connections say if the target took them, to visitors that want to know. */
+  confirm?: boolean;
   /** Most bytes a second over all connections, both directions together: a number and `KB` or `MB`; none when absent. */
   bandwidthLimit?: string;
   /** Who keeps to it; the client when absent, which counts bytes as they travel. The server counts payload. */
@@ -107,7 +112,9 @@ export interface VisitorRequest {
   useCompression?: boolean;
   /** Seals the connection from end to end; absent never does. */
   seal?: SealPolicy;
-  /** Passed to edge routers (`localAddr`, `sourceAddr`); frps ignores it. */
+  /** Asks the provider to say whether its target took the connection; see confirmationOf(). */
+  confirm?: boolean;
+  /** Passed to edge routers (`localAddr`, `sourceAddr`, `preferNode`, `avoid`); frps ignores it. */
   metas?: Readonly<Record<string, string>>;
 }
 

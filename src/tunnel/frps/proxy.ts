@@ -135,6 +135,7 @@ export class ServerProxy {
       group: this.request.group,
       groupKey: this.request.group_key,
       startedAt: this.startedAt,
+      roundTripMs: this.session.roundTripMs,
       ...this.traffic.snapshot(),
     };
   }

@@ -226,7 +226,14 @@ class TunnelServer implements FrpServer {
     const transport: Transport = {
       isKnown: false,
       settle,
-      origin: { remoteAddr, isMultiplexed: true, cut: (err) => session.close(err) },
+      origin: {
+        remoteAddr,
+        isMultiplexed: true,
+        get roundTripMs() {
+          return session.roundTripMs;
+        },
+        cut: (err) => session.close(err),
+      },
     };
     const session: YamuxSession = new YamuxSession(
       stream,
@@ -254,7 +261,8 @@ class TunnelServer implements FrpServer {
 
   #serveSingle(stream: ByteStream, remoteAddr: string, settle: () => void): void {
     const cut = (err: Error): void => stream.destroy(err);
-    this.#serve(stream, { isKnown: false, settle, origin: { remoteAddr, isMultiplexed: false, cut } });
+    const origin = { remoteAddr, isMultiplexed: false, roundTripMs: undefined, cut };
+    this.#serve(stream, { isKnown: false, settle, origin });
   }
 
   /** Serves one logical connection by its first message. */

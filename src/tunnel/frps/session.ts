@@ -34,6 +34,8 @@ export interface SessionOrigin {
   remoteAddr: string;
   /** Whether the client's connections share one transport. */
   isMultiplexed: boolean;
+  /** Last measured round trip, milliseconds; undefined where nothing measures it. */
+  readonly roundTripMs: number | undefined;
   /** Cuts that transport. */
   cut(err: Error): void;
 }
@@ -99,6 +101,11 @@ export class ServerSession {
   /** The wire protocol of the client's control connection. */
   get wireProtocol(): WireProtocol {
     return this.#control.wireProtocol;
+  }
+
+  /** Last measured round trip to the client, milliseconds. */
+  get roundTripMs(): number | undefined {
+    return this.#origin.roundTripMs;
   }
 
   /** The login is answered: encrypts the control connection and serves it. */

@@ -101,6 +101,8 @@ export interface ProxyInfo {
   totalConnections: number;
   bytesIn: number;
   bytesOut: number;
+  /** Last measured round trip to the client, milliseconds; undefined before the first, and without a mux. */
+  roundTripMs: number | undefined;
 }
 
 /** A visitor's use of one target: all its open connections to it together. */
@@ -129,6 +131,10 @@ export interface TargetRequest {
   name: string;
   /** Address of the visitor's own user where it told (`sourceAddr`), else of the visitor. */
   sourceAddr: string;
+  /** The node whose proxies the visitor wants if there are any; empty for none. */
+  preferNode: string;
+  /** Proxies that the visitor had no luck with: taken when there is nothing else. */
+  avoid: ReadonlySet<string>;
   /** Whether the visitor's key opens this proxy and its user is admitted. */
   admits: (proxyName: string) => boolean;
 }

@@ -1,6 +1,7 @@
 /** Visitor connections: who is admitted to which proxy, and the use that visitors make of targets. */
 import { errorMessage } from '../../lib/errors.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { offersConfirmation } from '../confirmation.ts';
 import { TunnelError } from '../errors.ts';
 import { isAuthKey } from '../frp/auth.ts';
 import { deriveKey } from '../frp/cipher.ts';
@@ -34,6 +35,7 @@ type Request = MessageOf<'NewVisitorConn'>['body'];
 const VISITABLE = new Set(['stcp', 'sudp']);
 /** Uses remembered; beyond, those without an open connection are forgotten. */
 const MAX_IDLE_USES = 1000;
+const NOBODY: ReadonlySet<string> = new Set();
 /** Providers of one service tried for one connection. */
 const MAX_TRIES = 3;
 
@@ -64,7 +66,8 @@ export class Visitors {
       const session = this.#sessionOf(request);
       const { proxy, work } = await this.#reach(request, session, remoteAddr);
       const use = this.#use(request, session, remoteAddr, proxy.type);
-      const metas = agreedMetas(request.metas, proxy.request.metas);
+      const agreed = agreedMetas(request.metas, proxy.request.metas);
+      const metas = offersConfirmation(agreed) ? { ...agreed, provider: proxy.name } : agreed;
       channel.send(message('NewVisitorConnResp', { proxy_name: request.proxy_name, metas }));
       const user = wrapPayload(channel.release(), {
         useEncryption: request.use_encryption,
@@ -183,6 +186,8 @@ export class Visitors {
     return this.#deps.pickProvider({
       name,
       sourceAddr: request.metas['sourceAddr'] ?? remoteAddr,
+      preferNode: request.metas['preferNode'] ?? '',
+      avoid: parseAvoided(request.metas['avoid']),
       admits: (candidate) => {
         const proxy = this.#deps.proxy(candidate);
         return (
@@ -239,6 +244,11 @@ export class Visitors {
     this.#uses.set(key, use);
     return use;
   }
+}
+
+/** Proxies that a visitor had no luck with, separated by commas. */
+function parseAvoided(text = ''): ReadonlySet<string> {
+  return text === '' ? NOBODY : new Set(text.split(','));
 }
 
 /** Nothing for a connection over a unix socket, which has no address. */

@@ -170,6 +170,7 @@ test('a handshake cut off at any byte, or one that hangs, ends with an error', a
 test('both ends seal when both offer it or one requires it, and a required seal asks nobody', async () => {
   const policy = { ...PARAMETERS, isRequired: false };
   const required = { ...PARAMETERS, isRequired: true };
+  const offer = (seal: typeof policy | undefined) => (seal === undefined ? {} : { seal });
   const clock = new FakeClock();
   for (const [mine, metas] of [
     [undefined, SEAL_METAS],
@@ -177,8 +178,8 @@ test('both ends seal when both offer it or one requires it, and a required seal 
     [policy, { seal: '2' }],
   ] as const) {
     const [a, b] = createStreamPair();
-    assert.equal(await openPayload(a, mine, metas, clock), a);
-    assert.equal(await acceptPayload(b, mine, metas, clock), b);
+    assert.equal(await openPayload(a, offer(mine), metas, clock), a);
+    assert.deepEqual(await acceptPayload(b, offer(mine), metas, clock), { stream: b, isSealed: false });
   }
   for (const [mine, metas] of [
     [policy, SEAL_METAS],
@@ -186,8 +187,8 @@ test('both ends seal when both offer it or one requires it, and a required seal 
   ] as const) {
     const [a, b] = createStreamPair();
     const ends = await Promise.all([
-      openPayload(a, mine, metas, clock),
-      acceptPayload(b, mine, metas, clock),
+      openPayload(a, { seal: mine }, metas, clock),
+      acceptPayload(b, { seal: mine }, metas, clock).then(({ stream }) => stream),
     ]);
     assert.deepEqual(ends.map(isSealed), [true, true]);
   }

@@ -24,6 +24,8 @@ export interface SealParameters {
   psk: Uint8Array;
   /** The port of the service: what the visitor wants, 0 for any; what the provider has. */
   port: number;
+  /** Whether both ends were told that the first byte inside says if the target took the connection. */
+  isConfirmed?: boolean;
   keyPairs?: KeyPairSource;
 }
 
@@ -110,9 +112,10 @@ export const REFUSAL = prefix(KIND.refusal);
 function noiseParameters({
   service,
   psk,
+  isConfirmed = false,
   keyPairs,
 }: SealParameters): ConstructorParameters<typeof Initiator>[0] {
-  return { psk, prologue: prologueOf(service), ...(keyPairs === undefined ? {} : { keyPairs }) };
+  return { psk, prologue: prologueOf(service, isConfirmed), ...(keyPairs === undefined ? {} : { keyPairs }) };
 }
 
 function prefix(kind: number): Buffer {

@@ -51,7 +51,10 @@ export function createSealKeys(): SealKeys {
   };
 }
 
-/** The prologue of a service's handshakes: what both ends know and a Router cannot change. */
-export function prologueOf(service: string): Buffer {
-  return Buffer.from(`${SEAL_LABEL}\n${service}`);
+/**
+ * The prologue of a service's handshakes: what both ends know and a Router cannot change, so that a Router that tells
+ * only one of them of a confirmation breaks the handshake and not the payload.
+ */
+export function prologueOf(service: string, isConfirmed: boolean): Buffer {
+  return Buffer.from(`${SEAL_LABEL}\n${service}${isConfirmed ? '\nconfirm' : ''}`);
 }

@@ -4,6 +4,8 @@
  */
 import type { ByteStream } from '../byte-stream.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { CONFIRM_METAS, confirmedStream, confirmingStream, offersConfirmation } from '../confirmation.ts';
+import type { Confirmation } from '../confirmation.ts';
 import { sealAsProvider, sealAsVisitor } from './establish.ts';
 import type { SealParameters } from './handshake.ts';
 
@@ -18,9 +20,17 @@ export function offersSeal(metas: Metas): boolean {
   return metas['seal'] === SEAL_METAS.seal;
 }
 
-/** What a Router passes on to both ends of a connection: that they can seal it, when both said so. */
+/** What a Router passes on to both ends of a connection: that they can seal it, and confirm it, when both said so. */
 export function agreedMetas(visitor: Metas, provider: Metas): Metas {
-  return offersSeal(visitor) && offersSeal(provider) ? SEAL_METAS : {};
+  return {
+    ...(offersSeal(visitor) && offersSeal(provider) ? SEAL_METAS : {}),
+    ...(offersConfirmation(visitor) && offersConfirmation(provider) ? CONFIRM_METAS : {}),
+  };
+}
+
+/** The metadata of an end that seals by a policy, or not, and confirms, or not. */
+export function offeredMetas(policy: SealPolicy | undefined, canConfirm: boolean | undefined): Metas {
+  return { ...(policy === undefined ? {} : SEAL_METAS), ...(canConfirm === true ? CONFIRM_METAS : {}) };
 }
 
 /** How one end seals connections of a service. */
@@ -29,24 +39,42 @@ export interface SealPolicy extends SealParameters {
   isRequired: boolean;
 }
 
-/** The visitor's end of an admitted connection: sealed, or the stream as it was. `answer` is what the Router passed on. */
+/**
+ * The visitor's end of an admitted connection: sealed, or the stream as it was, with its confirmation taken off where the
+ * ends agreed on one. `answer` is what the Router passed on.
+ */
 export async function openPayload(
   stream: ByteStream,
-  policy: SealPolicy | undefined,
+  { seal, confirm = false }: { seal?: SealPolicy; confirm?: boolean },
   answer: Metas,
   clock: Clock,
 ): Promise<ByteStream> {
-  return mustSeal(policy, answer) ? sealAsVisitor(stream, policy, clock) : stream;
+  const isConfirmed = confirm && offersConfirmation(answer);
+  const payload = mustSeal(seal, answer)
+    ? await sealAsVisitor(stream, { ...seal, isConfirmed }, clock)
+    : stream;
+  return isConfirmed ? confirmedStream(payload, answer['provider']) : payload;
+}
+
+/** What a provider gets of a connection. */
+export interface AcceptedPayload {
+  stream: ByteStream;
+  isSealed: boolean;
+  /** Present where the ends agreed on one. */
+  confirmation?: Confirmation;
 }
 
 /** The provider's end of a connection; see openPayload. */
 export async function acceptPayload(
   stream: ByteStream,
-  policy: SealPolicy | undefined,
+  { seal, confirm = false }: { seal?: SealPolicy; confirm?: boolean },
   request: Metas,
   clock: Clock,
-): Promise<ByteStream> {
-  return mustSeal(policy, request) ? sealAsProvider(stream, policy, clock) : stream;
+): Promise<AcceptedPayload> {
+  const isConfirmed = confirm && offersConfirmation(request);
+  const isSealed = mustSeal(seal, request);
+  const payload = isSealed ? await sealAsProvider(stream, { ...seal, isConfirmed }, clock) : stream;
+  return isConfirmed ? { ...confirmingStream(payload, clock), isSealed } : { stream: payload, isSealed };
 }
 
 function mustSeal(policy: SealPolicy | undefined, metas: Metas): policy is SealPolicy {
