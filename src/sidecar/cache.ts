@@ -167,10 +167,9 @@ function trimmedRouter(router: Router): Router {
 }
 
 function trimmedService(service: RouterStatusActiveService): RouterStatusActiveService {
-  const providers = (service.providers ?? []).map(({ id, type, ready }) => ({
-    id,
-    type,
-    ready: ready ?? true,
+  const providers = (service.providers ?? []).map(({ connections: _changing, ...provider }) => ({
+    ...provider,
+    ready: provider.ready ?? true,
   }));
   return { ...service, providers };
 }

@@ -37,6 +37,7 @@ function setUp(choices: () => RouterChoice[], maxParked = 10) {
     sourceIp: '127.0.0.1',
     visitor: { secretKey: '' },
     parkTimeoutMs: 5000,
+    connectTimeoutMs: 10_000,
   };
   return { clock, connector, request };
 }

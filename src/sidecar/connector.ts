@@ -26,10 +26,22 @@ export interface ConnectRequest {
   policy: LbPolicy | 'inOrder';
   sourceIp: string;
   visitor: Omit<VisitorRequest, 'proxyName' | 'seal'>;
+  /** Providers to stay away from if there are others, as things are now. */
+  avoid?: () => readonly string[];
   /** How to seal it; absent never does. */
   seal?: ServiceSeal;
   /** How long to wait for a Router that can carry it, milliseconds. */
   parkTimeoutMs: number;
+  /** How long one Router may take to answer, milliseconds; while there are others it gets less. */
+  connectTimeoutMs: number;
+}
+
+/** A connection that is opened again, since no provider took it. */
+export interface Reopening {
+  /** Until when it may wait, on the clock. */
+  deadline: number;
+  /** How long to wait before the next try; a change of the Routers ends the wait. */
+  delayMs: number;
 }
 
 /** Counts over a connector's life. */
@@ -51,7 +63,11 @@ export interface Connector {
    * EDGE_ERR_SIDECAR_NO_ROUTER when no Router could carry it in time, EDGE_ERR_SIDECAR_PARKED_LIMIT when too many
    * wait already, EDGE_ERR_SIDECAR_STOPPED when the signal aborts.
    */
-  open(request: ConnectRequest, signal: AbortSignal): Promise<{ stream: ByteStream; router: string }>;
+  open(
+    request: ConnectRequest,
+    signal: AbortSignal,
+    again?: Reopening,
+  ): Promise<{ stream: ByteStream; router: string }>;
   /** Routers, their services or their clients changed: waiting connections look again. */
   wake(): void;
 }
@@ -93,15 +109,19 @@ export function createConnector(deps: ConnectorDeps): Connector {
     const onAbort = (): void => abort.abort();
     signal.addEventListener('abort', onAbort, { once: true });
     let isSilent = false;
-    const timer = isLast
-      ? undefined
-      : clock.after(ATTEMPT_MS, () => {
-          isSilent = true;
-          abort.abort();
-        });
+    const limitMs = isLast ? request.connectTimeoutMs : Math.min(ATTEMPT_MS, request.connectTimeoutMs);
+    const timer = clock.after(limitMs, () => {
+      isSilent = true;
+      abort.abort();
+    });
     try {
+      const avoided = request.avoid?.() ?? [];
+      const visitor =
+        avoided.length === 0
+          ? request.visitor
+          : { ...request.visitor, metas: { ...request.visitor.metas, avoid: avoided.join(',') } };
       const stream = await choice.client.openVisitor(
-        { ...request.visitor, ...sealTo(request.seal, choice.proxyName), proxyName: choice.proxyName },
+        { ...visitor, ...sealTo(request.seal, choice.proxyName), proxyName: choice.proxyName },
         abort.signal,
       );
       suspects.delete(choice.name);
@@ -114,7 +134,7 @@ export function createConnector(deps: ConnectorDeps): Connector {
         retryable: true,
       });
     } finally {
-      timer?.cancel();
+      timer.cancel();
       signal.removeEventListener('abort', onAbort);
     }
   };
@@ -141,14 +161,43 @@ export function createConnector(deps: ConnectorDeps): Connector {
     signal.removeEventListener('abort', stop);
   };
 
+  const stopped = (request: ConnectRequest): EdgeError =>
+    new EdgeError('EDGE_ERR_SIDECAR_STOPPED', `connect to ${request.service}: stopped`);
+  const noRouter = (request: ConnectRequest, reason: string): EdgeError =>
+    new EdgeError('EDGE_ERR_SIDECAR_NO_ROUTER', `connect to ${request.service}: ${reason}`, {
+      retryable: true,
+    });
+
+  /** Providers that refused just now are given a moment. */
+  const waitAgain = async (
+    request: ConnectRequest,
+    { deadline, delayMs }: Reopening,
+    signal: AbortSignal,
+    wait: WaitingRoom,
+  ): Promise<void> => {
+    const leftMs = deadline - clock.now();
+    if (leftMs <= 0) throw noRouter(request, 'no provider took the connection');
+    if (delayMs > 0) {
+      wait.enter(request.service);
+      await park(Math.min(leftMs, delayMs), change.signal, signal);
+    }
+    if (signal.aborted) throw stopped(request);
+  };
+
   const search = async (
     request: ConnectRequest,
     signal: AbortSignal,
     wait: WaitingRoom,
+    again: Reopening | undefined,
   ): Promise<{ stream: ByteStream; router: string }> => {
-    const deadline = clock.now() + request.parkTimeoutMs;
+    const deadline = again?.deadline ?? clock.now() + request.parkTimeoutMs;
     const retry = new Backoff(RETRY, deps.random);
     let reason = 'no Router that is online has a ready provider';
+    if (again !== undefined) {
+      counters.retried++;
+      reason = 'no provider took the connection';
+      await waitAgain(request, again, signal, wait);
+    }
     for (;;) {
       const changed = change.signal; // taken before looking, so that no change in between is missed
       const choices = candidates(request);
@@ -160,28 +209,23 @@ export function createConnector(deps: ConnectorDeps): Connector {
         } catch (err) {
           reason = `Router ${choice.name}: ${errorMessage(err)}`;
         }
-        if (signal.aborted)
-          throw new EdgeError('EDGE_ERR_SIDECAR_STOPPED', `connect to ${request.service}: stopped`);
+        if (signal.aborted) throw stopped(request);
         counters.retried++;
       }
       const leftMs = deadline - clock.now();
-      if (leftMs <= 0)
-        throw new EdgeError('EDGE_ERR_SIDECAR_NO_ROUTER', `connect to ${request.service}: ${reason}`, {
-          retryable: true,
-        });
+      if (leftMs <= 0) throw noRouter(request, reason);
       wait.enter(request.service);
       await park(choices.length === 0 ? leftMs : Math.min(leftMs, retry.next()), changed, signal);
-      if (signal.aborted)
-        throw new EdgeError('EDGE_ERR_SIDECAR_STOPPED', `connect to ${request.service}: stopped`);
+      if (signal.aborted) throw stopped(request);
     }
   };
 
   return {
     counters,
-    async open(request, signal) {
+    async open(request, signal, again) {
       const room = new WaitingRoom(counters, deps.maxParked);
       try {
-        return await search(request, signal, room);
+        return await search(request, signal, room, again);
       } catch (err) {
         counters.failed++;
         throw err;

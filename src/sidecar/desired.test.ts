@@ -4,8 +4,10 @@ import { test } from 'node:test';
 import { FakeFrpClient } from '../../test/support/fake-frp-client.ts';
 import { resolveOptions } from '../lib/options.ts';
 import { clientTargets, mappingDefinitions, routerChoices, zoneEntries } from './desired.ts';
-import { buildConfig, sidecarOptions } from './options.ts';
-import type { RouterView } from './routers.ts';
+import { buildConfig } from './options.ts';
+import { sidecarOptions } from './settings.ts';
+import type { MappingStatus } from './mappings.ts';
+import type { Provider, RouterView } from './routers.ts';
 import type { Protocol } from './services.ts';
 
 const config = (env: Record<string, string>, services?: unknown) =>
@@ -28,18 +30,21 @@ const view = (name: string, options: Partial<RouterView> = {}): RouterView => ({
   ...options,
 });
 
-const offers = (...providers: { port?: number; protocol?: Protocol; isReady?: boolean }[]) =>
+const offers = (...providers: Partial<Provider>[]) =>
   new Map([
     [
       'web.default',
       {
         ports: [],
         udpPorts: [],
-        providers: providers.map(({ port, protocol = 'TCP' as const, isReady = true }, at) => ({
+        providers: providers.map((provider, at) => ({
           id: `p${at}`,
-          port,
-          protocol,
-          isReady,
+          port: undefined,
+          protocol: 'TCP' as const,
+          node: '',
+          isReady: true,
+          message: '',
+          ...provider,
         })),
       },
     ],
@@ -92,7 +97,14 @@ test('a client says who it is, brings its token and keeps connections ready only
 test('a listener has the ports of its mapping, else those of the providers, and its own settings', () => {
   const definitions = mappingDefinitions(
     config({ SIDECAR_MAPPED_SERVICES: 'web:80,web:53/udp,db,ntp/udp', SIDECAR_SECRET_KEY: 's' }, [
-      { name: 'db', secretKey: 'd', lbPolicy: 'random', parkTimeout: '1s' },
+      {
+        name: 'db',
+        secretKey: 'd',
+        lbPolicy: 'random',
+        parkTimeout: '1s',
+        idleTimeout: '1m',
+        locality: 'off',
+      },
     ]),
     new Map([
       ['web.default', '127.0.66.1'],
@@ -102,33 +114,44 @@ test('a listener has the ports of its mapping, else those of the providers, and 
     (key, protocol) =>
       (key === 'db.default' ? [3306] : [1]).map((port) => (protocol === 'UDP' ? port + 1 : port)),
   );
+  const defaults = {
+    policy: 'roundRobin',
+    parkTimeoutMs: 5000,
+    connectTimeoutMs: 5000,
+    idleTimeoutMs: 0,
+    maxConnections: 16_384,
+    locality: 'sameNode',
+    preferNode: 'pod-1',
+  };
   assert.deepEqual(definitions, [
     {
       key: 'web.default',
       address: '127.0.66.1',
       ports: [80],
       udpPorts: [53],
-      policy: 'roundRobin',
+      ...defaults,
       secretKey: 's',
-      parkTimeoutMs: 5000,
     },
     {
       key: 'db.default',
       address: '127.0.66.2',
       ports: [3306],
       udpPorts: [3307],
+      ...defaults,
       policy: 'random',
       secretKey: 'd',
       parkTimeoutMs: 1000,
+      idleTimeoutMs: 60_000,
+      locality: 'off',
+      preferNode: '',
     },
     {
       key: 'ntp.default',
       address: '127.0.66.3',
       ports: [],
       udpPorts: [2],
-      policy: 'roundRobin',
+      ...defaults,
       secretKey: 's',
-      parkTimeoutMs: 5000,
     },
   ]);
 });
@@ -153,6 +176,8 @@ test('a connection can go through Routers that are online and have a ready provi
     protocol: 'TCP' as const,
     isExact: false,
     connections: new Map([['d', 2]]),
+    avoided: new Set<string>(),
+    preferNode: '',
     isBlind: false,
   };
   const summary = (isBlind: boolean) =>
@@ -162,15 +187,47 @@ test('a connection can go through Routers that are online and have a ready provi
       connections,
     ]);
   assert.deepEqual(summary(false), [
-    ['a', 0, 0],
-    ['d', 1, 2],
+    ['a', 1, 0],
+    ['d', 2, 2],
   ]);
   assert.deepEqual(summary(true), [
-    ['a', 0, 0],
-    ['c', 2, 0],
-    ['d', 1, 2],
-    ['e', 2, 0],
+    ['a', 1, 0],
+    ['c', 3, 0],
+    ['d', 2, 2],
+    ['e', 3, 0],
   ]);
+});
+
+test('a provider beside the own Router comes first, Routers whose providers all failed come last', () => {
+  const client = new FakeFrpClient({} as never);
+  client.phase = 'online';
+  const views = [
+    view('node-1', {
+      isOwn: true,
+      services: offers({ port: 80, node: 'node-1', id: 'near' }, { port: 80, id: 'other' }),
+    }),
+    view('node-2', { services: offers({ port: 80, node: 'node-1', id: 'near' }) }),
+    view('node-3', { services: offers({ port: 80, id: 'far' }), isStale: true }),
+  ];
+  const tiers = (preferNode: string, ...avoided: string[]) =>
+    routerChoices(
+      {
+        key: 'web.default',
+        port: 80,
+        protocol: 'TCP',
+        isExact: false,
+        connections: new Map(),
+        avoided: new Set(avoided),
+        preferNode,
+        isBlind: false,
+      },
+      views,
+      (name) => ({ name, client, address: { path: '' } }),
+    ).map(({ tier }) => tier);
+  assert.deepEqual(tiers('node-1'), [0, 1, 2]);
+  assert.deepEqual(tiers(''), [1, 1, 2]);
+  assert.deepEqual(tiers('node-1', 'near'), [1, 4, 2]);
+  assert.deepEqual(tiers('node-1', 'near', 'other', 'far'), [4, 4, 4]);
 });
 
 test('the port is part of the request only where it tells providers apart', () => {
@@ -183,7 +240,16 @@ test('the port is part of the request only where it tells providers apart', () =
     protocol: Protocol = 'TCP',
   ) =>
     routerChoices(
-      { key: 'web.default', port, protocol, isExact, connections: new Map(), isBlind: false },
+      {
+        key: 'web.default',
+        port,
+        protocol,
+        isExact,
+        connections: new Map(),
+        avoided: new Set(),
+        preferNode: '',
+        isBlind: false,
+      },
       [view('a', { services: offers(...providers) })],
       (name) => ({ name, client, address: { path: '' } }),
     )[0]?.proxyName;
@@ -200,24 +266,26 @@ test('the port is part of the request only where it tells providers apart', () =
 });
 
 test('a name is ready when something listens, and bare names answer when they are unambiguous', () => {
-  const { mapped } = config({ SIDECAR_MAPPED_SERVICES: 'web,db.prod.east,db.test' });
+  const settings = config({ SIDECAR_MAPPED_SERVICES: 'web,db.prod.east,db.test' }, [
+    { name: 'web', aliases: ['www.example.org'] },
+  ]);
   const addresses = new Map([
     ['web.default', '127.0.66.1'],
     ['db.prod', '127.0.66.2'],
     ['db.test', '127.0.66.3'],
   ]);
-  const entries = zoneEntries(mapped, addresses, (key) =>
+  const portsOf = (key: string): MappingStatus['ports'] =>
     key === 'db.test'
       ? [{ port: 1, protocol: 'TCP', state: 'failed', error: 'x' }]
       : [
           { port: 80, protocol: 'TCP', state: 'listening', error: undefined },
           { port: 53, protocol: 'UDP', state: 'listening', error: undefined },
-        ],
-  );
+        ];
+  const entries = zoneEntries(settings, addresses, portsOf, () => false);
   assert.deepEqual(
     entries.map(({ name, isReady, aliases }) => [name, isReady, aliases]),
     [
-      ['web', true, ['web']],
+      ['web', true, ['www.example.org', 'web']],
       ['db', true, ['db.prod.svc.east', 'db.prod.east']],
       ['db', false, []],
     ],
@@ -226,4 +294,9 @@ test('a name is ready when something listens, and bare names answer when they ar
     { port: 80, protocol: 'tcp' },
     { port: 53, protocol: 'udp' },
   ]);
+  const strict = { ...settings, notReadyAnswer: 'servfail' as const };
+  const isReady = (hasProvider: boolean) =>
+    zoneEntries(strict, addresses, portsOf, () => hasProvider).map((entry) => entry.isReady);
+  assert.deepEqual(isReady(false), [false, false, false]);
+  assert.deepEqual(isReady(true), [true, true, false]);
 });

@@ -4,13 +4,16 @@ import { isLoopbackHost } from '../lib/address.ts';
 import type { ZoneEntry } from '../dns/zone.ts';
 import type { FrpClientConfig, ServerAddress } from '../tunnel/frpc/types.ts';
 import type { RouterChoice } from './connector.ts';
-import type { MappingDefinition, MappingRequest, MappingStatus } from './mappings.ts';
+import type { ExportLimits } from './export-definition.ts';
+import type { MappingDefinition, MappingStatus } from './mappings.ts';
 import type { SidecarConfig } from './options.ts';
 import type { ClientSettings, ClientTarget, RouterClient } from './router-clients.ts';
 import { neededRouters } from './routers.ts';
-import type { RouterView } from './routers.ts';
+import type { Provider, RouterView } from './routers.ts';
 import { serviceKey } from './services.ts';
 import type { MappedService, Protocol } from './services.ts';
+import { connectionSettings } from './overrides.ts';
+import type { MappingRequest } from './service-connections.ts';
 
 /**
  * A session whose NAT mapping is gone (a new public address, a NAT that forgot) looks idle, not dead, until something
@@ -69,6 +72,7 @@ export function mappingDefinitions(
   return config.mapped.map((service) => {
     const key = serviceKey(service);
     const override = config.overrides.get(key);
+    const settings = connectionSettings(config, override);
     const hasPorts = service.ports.length + service.udpPorts.length > 0;
     const portsOf = (protocol: Protocol, own: readonly number[]): readonly number[] => {
       if (hasPorts) return own;
@@ -79,11 +83,23 @@ export function mappingDefinitions(
       address: addresses.get(key) ?? '',
       ports: portsOf('TCP', service.ports),
       udpPorts: portsOf('UDP', service.udpPorts),
-      policy: override?.policy ?? config.policy,
+      ...settings,
       secretKey: override?.secretKey ?? config.secretKey,
-      parkTimeoutMs: override?.parkTimeoutMs ?? config.parkTimeoutMs,
+      preferNode: settings.locality === 'sameNode' ? config.node : '',
     };
   });
+}
+
+/** How an exported service is published and bounded. */
+export function exportSettings(config: SidecarConfig, key: string): ExportLimits & { secretKey: string } {
+  const override = config.overrides.get(key);
+  const { connectTimeoutMs, idleTimeoutMs, maxConnections } = connectionSettings(config, override);
+  return {
+    secretKey: override?.secretKey ?? config.secretKey,
+    connectTimeoutMs,
+    idleTimeoutMs,
+    maxConnections,
+  };
 }
 
 /** A connection that wants to be carried. */
@@ -92,7 +108,13 @@ export interface ChoiceRequest extends MappingRequest {
   isBlind: boolean;
 }
 
-/** The Routers that could carry a connection now; tier 0 is confirmed, 1 stale, 2 a guess. */
+/**
+ * In which order kinds of Routers are tried: the own one with a provider beside it, those that have a provider, those that
+ * had one when they were last heard of, those that may have one; and behind them those whose providers all failed lately.
+ */
+const TIER = { near: 0, offered: 1, stale: 2, guess: 3, avoided: 4 } as const;
+
+/** The Routers that could carry a connection now, each with its tier. */
 export function routerChoices(
   request: ChoiceRequest,
   views: readonly RouterView[],
@@ -116,7 +138,7 @@ export function routerChoices(
       name: view.name,
       client,
       proxyName: `${request.key}${needsPort ? `:${request.port}` : ''}${request.protocol === 'UDP' ? '/udp' : ''}`,
-      tier: isOffered ? (view.isStale ? 1 : 0) : 2,
+      tier: isOffered ? tierOf(view, request, providers) : TIER.guess,
       connections: request.connections.get(view.name) ?? 0,
       roundTripMs: client.roundTripMs,
     });
@@ -124,11 +146,34 @@ export function routerChoices(
   return choices;
 }
 
-/** The names that should be answered; one is ready as soon as there is something to connect to. */
+function tierOf(view: RouterView, request: ChoiceRequest, providers: readonly Provider[]): number {
+  const { avoided, preferNode } = request;
+  if (avoided.size > 0 && providers.every(({ id }) => avoided.has(id))) return TIER.avoided;
+  if (view.isStale) return TIER.stale;
+  const isNear =
+    view.isOwn &&
+    preferNode !== '' &&
+    providers.some(({ id, node }) => node === preferNode && !avoided.has(id));
+  return isNear ? TIER.near : TIER.offered;
+}
+
+/** What names are answered for. */
+export interface NameSettings {
+  mapped: readonly MappedService[];
+  /** By service, as people want it called besides its own name. */
+  overrides: SidecarConfig['overrides'];
+  notReadyAnswer: SidecarConfig['notReadyAnswer'];
+}
+
+/**
+ * The names that should be answered; one is ready as soon as there is something to connect to, where that is wanted only
+ * while `hasProvider` says that there is somebody behind it.
+ */
 export function zoneEntries(
-  mapped: readonly MappedService[],
+  { mapped, overrides, notReadyAnswer }: NameSettings,
   addresses: ReadonlyMap<string, string>,
   portsOf: (key: string) => MappingStatus['ports'],
+  hasProvider: (key: string) => boolean,
 ): ZoneEntry[] {
   const bare = new Map<string, number>();
   for (const { name } of mapped) bare.set(name, (bare.get(name) ?? 0) + 1);
@@ -137,6 +182,7 @@ export function zoneEntries(
     const key = serviceKey(service);
     const listening = portsOf(key).filter((port) => port.state === 'listening');
     const aliases = cluster === undefined ? [] : [`${key}.svc.${cluster}`, `${key}.${cluster}`];
+    aliases.push(...(overrides.get(key)?.aliases ?? []));
     if (bare.get(name) === 1) aliases.push(name); // unambiguous, so it answers from every namespace
     return {
       name,
@@ -146,7 +192,7 @@ export function zoneEntries(
         port,
         protocol: protocol === 'UDP' ? ('udp' as const) : ('tcp' as const),
       })),
-      isReady: listening.length > 0,
+      isReady: listening.length > 0 && (notReadyAnswer === 'address' || hasProvider(key)),
       aliases,
     };
   });

@@ -4,16 +4,25 @@ import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
+import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FakeFrpClient } from '../../test/support/fake-frp-client.ts';
+import { freePort } from '../../test/support/ports.ts';
 import { collect, createStreamPair } from '../../test/support/stream-pair.ts';
 import { serveUdp } from '../../test/support/udp-pair.ts';
 import { waitFor } from '../../test/support/wait.ts';
 import { systemClock } from '../lib/clock.ts';
+import { errorCode } from '../lib/errors.ts';
 import { silentLogger } from '../lib/log.ts';
+import type { ByteStream } from '../tunnel/byte-stream.ts';
+import { confirmedStream, confirmingStream } from '../tunnel/confirmation.ts';
 import { UdpLink } from '../tunnel/frp/udp-link.ts';
-import { createExports, defineExports } from './exports.ts';
+import { defineExports } from './export-definition.ts';
+import { createExports } from './exports.ts';
+import { parseHealthCheck } from './health-check.ts';
 import type { RouterClient } from './router-clients.ts';
 import type { ExportedService } from './services.ts';
+
+const LIMITS = { connectTimeoutMs: 10_000, idleTimeoutMs: 0, maxConnections: 100 };
 
 const service = (name: string, port: number, target = port): ExportedService => ({
   name,
@@ -23,13 +32,16 @@ const service = (name: string, port: number, target = port): ExportedService => 
   target: { host: '127.0.0.1', port: target },
 });
 const define = (services: readonly ExportedService[], secret = 's') =>
-  defineExports(services, 'pod-1', () => secret);
+  defineExports(services, 'pod-1', () => ({ ...LIMITS, secretKey: secret }));
 
 function online(name: string): { router: RouterClient; client: FakeFrpClient } {
   const client = new FakeFrpClient({} as never);
   client.phase = 'online';
   return { client, router: { name, client, address: { host: '192.0.2.1', port: 7000 } } };
 }
+
+/** A connection as the tunnel delivers it to a provider that confirms. */
+const provide = (far: ByteStream) => confirmingStream(far, systemClock);
 
 const create = () =>
   createExports({ clock: systemClock, log: silentLogger, identity: { pod: 'pod-1', node: 'node-1' } });
@@ -222,4 +234,66 @@ test('open connections go on after a withdrawal, and end when destroyed', async 
   assert.equal(exports.connections, 1);
   exports.destroy();
   await waitFor(() => received.isClosed && exports.connections === 0, { what: 'connection destroyed' });
+});
+
+test('a service whose health check fails is registered as not ready, with a secret that nobody knows', async () => {
+  const clock = new FakeClock();
+  let failure: Error | undefined = new Error('connection refused');
+  const exports = createExports({
+    clock,
+    log: silentLogger,
+    identity: { pod: 'pod-1', node: 'node-1' },
+    probe: () => (failure === undefined ? Promise.resolve() : Promise.reject(failure)),
+  });
+  const { router, client } = online('a');
+  const healthCheck = parseHealthCheck({ interval: '1s' }, 'check');
+  exports.reconcile(define([{ ...service('web', 80), healthCheck }]), [router]);
+  const proxy = () => client.proxies.get('web.default.pod-1');
+  assert.equal(proxy()?.metas?.['ready'], 'false');
+  await clock.advanceAsync(0);
+  assert.equal(proxy()?.metas?.['message'], '127.0.0.1:80: connection refused');
+  assert.notEqual(proxy()?.secretKey, 's');
+  assert.deepEqual([proxy()?.seal, proxy()?.confirm], [undefined, undefined]);
+  assert.deepEqual(exports.status()[0]?.health, {
+    healthy: false,
+    reason: '127.0.0.1:80: connection refused',
+  });
+  failure = undefined;
+  await clock.advanceAsync(1000);
+  assert.deepEqual([proxy()?.metas?.['ready'], proxy()?.secretKey, proxy()?.confirm], [undefined, 's', true]);
+  assert.deepEqual(exports.status()[0]?.health, { healthy: true, reason: null });
+  exports.withdraw();
+  assert.equal(clock.pendingTimers, 0);
+});
+
+test('connections beyond the limit, and those whose target is away, are refused and counted', async (t) => {
+  const exports = create();
+  t.after(() => exports.destroy());
+  const { router, client } = online('a');
+  const limited = (port: number) =>
+    defineExports([service('web', 80, port)], 'pod-1', () => ({
+      ...LIMITS,
+      maxConnections: 1,
+      secretKey: 's',
+    }));
+  const visit = (): ReturnType<typeof collect> => {
+    const [near, far] = createStreamPair();
+    const visitor = confirmedStream(near, undefined);
+    client.proxies.get('web.default.pod-1')?.onConnection(provide(far));
+    return collect(visitor);
+  };
+  exports.reconcile(limited(await echoServer(t, (text) => text)), [router]);
+  const first = visit();
+  await waitFor(() => exports.connections === 1, { what: 'one open' });
+  const second = visit();
+  await waitFor(() => second.isClosed, { what: 'the second refused' });
+  assert.equal(errorCode(second.error), 'EDGE_ERR_TUNNEL_TARGET_REFUSED');
+  assert.equal(first.isClosed, false);
+  exports.destroy();
+  await waitFor(() => exports.connections === 0, { what: 'none open' });
+  exports.reconcile(limited(await freePort()), [router]);
+  const third = visit();
+  await waitFor(() => third.isClosed, { what: 'the third refused' });
+  assert.equal(errorCode(third.error), 'EDGE_ERR_TUNNEL_TARGET_REFUSED');
+  assert.equal(exports.status()[0]?.refused, 2);
 });

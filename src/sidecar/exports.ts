@@ -1,38 +1,25 @@
 /** Exported services: registers their proxies at every Router that has a client and carries connections to the target. */
-import { connect } from 'node:net';
 import type { Socket } from 'node:net';
-import { isDeepStrictEqual } from 'node:util';
 import type { HostPort } from '../lib/address.ts';
 import { formatHostPort } from '../lib/address.ts';
 import type { Clock } from '../lib/clock.ts';
 import { EdgeError, errorMessage } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
-import type { FrpClient, ProxyHandle } from '../tunnel/frpc/types.ts';
+import type { FrpClient, ProviderConnection, ProxyHandle } from '../tunnel/frpc/types.ts';
 import { UdpProvider } from '../tunnel/frpc/udp-provider.ts';
-import type { ByteStream } from '../tunnel/byte-stream.ts';
-import { relay } from '../tunnel/relay.ts';
-import type { RelayHandle } from '../tunnel/relay.ts';
-import { socketStream } from '../tunnel/socket-stream.ts';
+import { isSameProxy, proxyOf } from './export-definition.ts';
+import type { ExportDefinition, ExportIdentity } from './export-definition.ts';
+import { carry, dialTarget } from './export-connection.ts';
+import type { CarriedConnection } from './export-connection.ts';
+import { probe } from './health-check.ts';
+import type { Probe } from './health-check.ts';
+import { watchHealth } from './health.ts';
+import type { HealthMonitor } from './health.ts';
 import type { RouterClient } from './router-clients.ts';
 import { sealState } from './sealing.ts';
-import type { SealState, ServiceSeal } from './sealing.ts';
+import type { SealState } from './sealing.ts';
 import { serviceKey } from './services.ts';
-import type { ExportedService, Protocol } from './services.ts';
-
-/** An exported service with what its proxy is registered as. */
-export interface ExportDefinition extends ExportedService {
-  proxyName: string;
-  /** What Routers are told. */
-  secretKey: string;
-  /** How connections are sealed; absent without a secret, and for UDP. */
-  seal?: ServiceSeal;
-}
-
-/** Who publishes. */
-export interface ExportIdentity {
-  pod: string;
-  node: string;
-}
+import type { Protocol } from './services.ts';
 
 /** The state of one export, for /status. */
 export interface ExportStatus {
@@ -44,6 +31,10 @@ export interface ExportStatus {
   proxyName: string;
   /** Open connections; of UDP, users that were heard of lately. */
   connections: number;
+  /** Connections that were refused because there were too many, or the target did not take them. */
+  refused: number;
+  /** Null without a health check. */
+  health: { healthy: boolean; reason: string | null } | null;
   sealed: SealState;
   routers: { name: string; phase: ProxyHandle['phase']; error: string | undefined }[];
 }
@@ -55,8 +46,12 @@ export interface ExportsDeps {
   identity: ExportIdentity;
   /** A connection ended. */
   onIdle?: () => void;
+  /** The state of a service changed. */
+  onChange?: () => void;
   /** Opens the target; for tests. */
   dial?: (target: HostPort) => Socket;
+  /** Checks the health of a target; for tests. */
+  probe?: Probe;
 }
 
 /** The set of exports. */
@@ -76,44 +71,27 @@ export interface Exports {
   destroy(): void;
 }
 
-/** A target that does not answer in this time is as good as refused. */
-const DIAL_TIMEOUT_MS = 10_000;
 /** Visitor connections of one UDP service at once; the oldest makes room. */
 const MAX_VISITORS = 1024;
-
-/**
- * Names the proxies: the first port of a service is `SERVICE.NAMESPACE.POD`, further ones end in `-PORT`, and in
- * `-PORT-udp` for UDP, since a service may have both on one port.
- */
-export function defineExports(
-  services: readonly ExportedService[],
-  pod: string,
-  secretFor: (key: string) => string,
-): ExportDefinition[] {
-  const seen = new Set<string>();
-  return services.map((service) => {
-    const key = serviceKey(service);
-    const base = `${key}.${pod}`;
-    const suffix = `-${service.port}${service.protocol === 'UDP' ? '-udp' : ''}`;
-    const proxyName = seen.has(key) ? `${base}${suffix}` : base;
-    seen.add(key);
-    return { ...service, proxyName, secretKey: secretFor(key) };
-  });
-}
 
 interface Registered {
   definition: ExportDefinition;
   handles: Map<string, { client: FrpClient; handle: ProxyHandle }>;
   connections: Set<OpenConnection>;
+  refused: number;
   /** Carries the datagrams of a UDP service. */
   datagrams: UdpProvider | undefined;
+  health: HealthMonitor | undefined;
   isLatestSealed: boolean | undefined;
+  failureLoggedAt: number;
 }
 
-interface OpenConnection {
+interface OpenConnection extends CarriedConnection {
   readonly router: string;
-  destroy(): void;
 }
+
+/** A target that is away is in the log once in this many milliseconds, not once a connection. */
+const LOG_PERIOD_MS = 10_000;
 
 /** Creates an empty set. */
 export function createExports(deps: ExportsDeps): Exports {
@@ -124,93 +102,76 @@ export function createExports(deps: ExportsDeps): Exports {
   const open = new Set<OpenConnection>();
   const dial = deps.dial ?? dialTarget;
 
-  const carry = (entry: Registered, router: string, stream: ByteStream): void => {
-    const { target } = entry.definition;
-    const socket = dial(target);
-    let running: RelayHandle | undefined;
-    const connection: OpenConnection = {
-      router,
-      destroy() {
-        if (running === undefined) give(new EdgeError('EDGE_ERR_SIDECAR_STOPPED', 'sidecar stopped'));
-        else running.destroy();
-      },
+  const targetFailed = (entry: Registered, err: Error): void => {
+    entry.refused++;
+    entry.health?.checkNow();
+    const { definition } = entry;
+    const fields = {
+      service: serviceKey(definition),
+      target: formatHostPort(definition.target.host, definition.target.port),
+      error: errorMessage(err),
     };
-    const done = (): void => {
-      timer.cancel();
-      entry.connections.delete(connection);
-      if (open.delete(connection)) deps.onIdle?.();
-    };
-    const give = (err: Error): void => {
-      socket.destroy();
-      stream.destroy(err);
-      done();
-    };
-    const failed = (err: Error): void => {
-      deps.log.warn('cannot reach an exported service', {
-        service: serviceKey(entry.definition),
-        target: formatHostPort(target.host, target.port),
-        error: errorMessage(err),
-      });
-      give(err);
-    };
-    const timer = deps.clock.after(DIAL_TIMEOUT_MS, () =>
-      failed(new EdgeError('EDGE_ERR_SIDECAR_DIAL', `connect: no answer in ${DIAL_TIMEOUT_MS / 1000}s`)),
-    );
-    entry.connections.add(connection);
-    open.add(connection);
-    // Until the target has answered the visitor's stream stays paused, so nothing is read that could get lost.
-    stream.setHandler({
-      onData: () => {},
-      onEnd: () => {},
-      onDrain: () => {},
-      onClose: () => {
-        socket.destroy();
-        done();
-      },
-    });
-    socket.once('error', failed);
-    socket.once('connect', () => {
-      socket.off('error', failed);
-      timer.cancel();
-      running = relay(stream, socketStream(socket), {
-        clock: deps.clock,
-        onClose: (stats) => {
-          ended.in += stats.bytesAToB;
-          ended.out += stats.bytesBToA;
-          done();
-        },
-      });
-    });
+    const now = deps.clock.now();
+    const isNews = now - entry.failureLoggedAt >= LOG_PERIOD_MS;
+    if (isNews) entry.failureLoggedAt = now;
+    deps.log[isNews ? 'warn' : 'debug']('cannot reach an exported service', fields);
   };
 
-  const register = (entry: Registered, { name, client }: RouterClient): void => {
-    const { definition } = entry;
-    const handle = client.addProxy({
-      name: definition.proxyName,
-      type: definition.protocol === 'UDP' ? 'sudp' : 'stcp',
-      secretKey: definition.secretKey,
-      ...(definition.seal === undefined ? {} : { seal: { ...definition.seal, port: definition.port } }),
-      allowUsers: ['*'],
-      ...(definition.proxyProtocol === undefined ? {} : { proxyProtocol: definition.proxyProtocol }),
-      metas: {
-        ...definition.metas,
-        service: definition.name,
-        namespace: definition.namespace,
-        port: String(definition.port),
-        protocol: definition.protocol,
-        node: deps.identity.node,
-        pod: deps.identity.pod,
+  const accept = (entry: Registered, router: string, { stream, confirmation }: ProviderConnection): void => {
+    const { target, connectTimeoutMs, idleTimeoutMs, maxConnections } = entry.definition;
+    if (entry.connections.size >= maxConnections) {
+      entry.refused++;
+      if (confirmation === undefined)
+        stream.destroy(new EdgeError('EDGE_ERR_SIDECAR_LIMIT', 'too many connections'));
+      else confirmation.refuse();
+      return;
+    }
+    const carried = carry(
+      { stream, confirmation, target, connectTimeoutMs, idleTimeoutMs },
+      {
+        clock: deps.clock,
+        dial,
+        onOpen: () => {},
+        onFailure: (err) => targetFailed(entry, err),
+        onDone: (stats) => {
+          ended.in += stats?.bytesAToB ?? 0;
+          ended.out += stats?.bytesBToA ?? 0;
+          entry.connections.delete(connection);
+          if (open.delete(connection)) deps.onIdle?.();
+        },
       },
-      onConnection: ({ stream, wire, isSealed = false }) => {
+    );
+    const connection: OpenConnection = { router, destroy: () => carried.destroy() };
+    entry.connections.add(connection);
+    open.add(connection);
+  };
+
+  const register = (entry: Registered, { name, client }: Pick<RouterClient, 'name' | 'client'>): void => {
+    const handle = client.addProxy({
+      ...proxyOf(entry.definition, entry.health, deps.identity),
+      onConnection: (connection) => {
         if (entry.datagrams !== undefined) {
-          entry.datagrams.serve(stream, wire);
+          entry.datagrams.serve(connection.stream, connection.wire);
           return;
         }
-        entry.isLatestSealed = isSealed;
-        carry(entry, name, stream);
+        entry.isLatestSealed = connection.isSealed ?? false;
+        accept(entry, name, connection);
       },
     });
     entry.handles.set(name, { client, handle });
+  };
+
+  /** Tells all Routers how the service is now. Its open connections go on. */
+  const healthChanged = (entry: Registered): void => {
+    const { definition, health } = entry;
+    const fields = { service: serviceKey(definition), proxy: definition.proxyName };
+    if (health?.isHealthy === true) deps.log.info('exported service is healthy', fields);
+    else deps.log.warn('exported service is not healthy', { ...fields, reason: health?.reason });
+    for (const [name, { client, handle }] of entry.handles) {
+      handle.close();
+      register(entry, { name, client });
+    }
+    deps.onChange?.();
   };
 
   const createEntry = (definition: ExportDefinition): Registered => {
@@ -218,9 +179,20 @@ export function createExports(deps: ExportsDeps): Exports {
       definition,
       handles: new Map(),
       connections: new Set(),
+      refused: 0,
       datagrams: undefined,
+      health: undefined,
       isLatestSealed: undefined,
+      failureLoggedAt: -Infinity,
     };
+    if (definition.healthCheck !== undefined) {
+      entry.health = watchHealth(definition.healthCheck, {
+        clock: deps.clock,
+        probe: deps.probe ?? probe,
+        target: () => entry.definition.target,
+        onChange: () => healthChanged(entry),
+      });
+    }
     if (definition.protocol === 'TCP') return entry;
     entry.datagrams = new UdpProvider({
       clock: deps.clock,
@@ -239,6 +211,7 @@ export function createExports(deps: ExportsDeps): Exports {
   };
 
   const unregister = (entry: Registered): void => {
+    entry.health?.stop();
     for (const { handle } of entry.handles.values()) handle.close();
     entry.handles.clear();
   };
@@ -268,7 +241,7 @@ export function createExports(deps: ExportsDeps): Exports {
     },
     status: () =>
       [...registered.values()].map(
-        ({ definition, handles, connections, datagrams: provider, isLatestSealed }) => ({
+        ({ definition, handles, connections, refused, health, datagrams: provider, isLatestSealed }) => ({
           name: definition.name,
           namespace: definition.namespace,
           port: definition.port,
@@ -276,6 +249,8 @@ export function createExports(deps: ExportsDeps): Exports {
           target: formatHostPort(definition.target.host, definition.target.port),
           proxyName: definition.proxyName,
           connections: connections.size + (provider?.counters.flows ?? 0),
+          refused,
+          health: health === undefined ? null : { healthy: health.isHealthy, reason: health.reason ?? null },
           sealed: sealState(definition.seal, isLatestSealed),
           routers: [...handles].map(([name, { handle }]) => ({
             name,
@@ -308,21 +283,4 @@ export function createExports(deps: ExportsDeps): Exports {
       for (const provider of datagrams) forget(provider);
     },
   };
-}
-
-function dialTarget(target: HostPort): Socket {
-  return connect({ host: target.host, port: target.port, allowHalfOpen: true, noDelay: true });
-}
-
-function isSameProxy(a: ExportDefinition, b: ExportDefinition): boolean {
-  return (
-    a.name === b.name &&
-    a.namespace === b.namespace &&
-    a.port === b.port &&
-    a.protocol === b.protocol &&
-    a.secretKey === b.secretKey &&
-    a.proxyProtocol === b.proxyProtocol &&
-    a.seal?.isRequired === b.seal?.isRequired &&
-    isDeepStrictEqual(a.metas, b.metas)
-  );
 }

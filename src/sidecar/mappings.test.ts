@@ -45,6 +45,7 @@ function setUp(t: TestContext, clock: Clock = systemClock) {
     random: () => 0,
     log: silentLogger,
     connector,
+    ejection: () => ({ afterFailures: 3, baseMs: 5000 }),
     choices: () => (isOnline ? [choice] : []),
     onChange: () => {},
   });
@@ -70,6 +71,11 @@ const definition = (port: number, options: Partial<MappingDefinition> = {}): Map
   policy: 'roundRobin',
   secretKey: 's',
   parkTimeoutMs: 5000,
+  connectTimeoutMs: 5000,
+  idleTimeoutMs: 0,
+  maxConnections: 100,
+  locality: 'off',
+  preferNode: '',
   ...options,
 });
 
@@ -219,4 +225,36 @@ test('at the end open and waiting connections are reset', async (t) => {
   assert.notEqual(await open.closed, undefined);
   assert.notEqual(await parked.closed, undefined);
   await waitFor(() => mappings.connections === 0, { what: 'counted out' });
+});
+
+test('connections beyond the limit of a service are refused and counted', async (t) => {
+  const { mappings, visits } = setUp(t);
+  const port = await freePort();
+  mappings.reconcile([definition(port, { maxConnections: 1 })]);
+  await isListening(mappings);
+  const first = dial(t, port);
+  await waitFor(() => visits.length === 1, { what: 'the first connection' });
+  const second = dial(t, port);
+  assert.equal(errorCode(await second.closed), 'ECONNRESET');
+  assert.deepEqual([mappings.status()[0]?.rejected, mappings.status()[0]?.connections], [1, 1]);
+  assert.equal(first.socket.destroyed, false);
+  visits[0]?.far.destroy(new Error('gone'));
+  await waitFor(() => mappings.connections === 0, { what: 'none open' });
+  dial(t, port);
+  await waitFor(() => visits.length === 2, { what: 'room again' });
+});
+
+test('a connection without a byte is closed after its idle time', async (t) => {
+  const clock = new FakeClock();
+  const { mappings, visits } = setUp(t, clock);
+  const port = await freePort();
+  mappings.reconcile([definition(port, { idleTimeoutMs: 60_000 })]);
+  await isListening(mappings);
+  const { socket, closed } = dial(t, port);
+  socket.write('x');
+  await waitFor(() => visits[0]?.received.text() === 'x', { what: 'a byte' });
+  clock.advance(60_000);
+  assert.equal(mappings.connections, 1);
+  clock.advance(60_000);
+  assert.equal(errorCode(await closed), 'ECONNRESET');
 });

@@ -1,40 +1,31 @@
-/** Mapped services: their listeners on loopback and the connections that applications make to them. */
+/** Mapped services: their listeners on loopback, and the connections that applications make to them. */
 import type { Socket } from 'node:net';
 import { formatHostPort } from '../lib/address.ts';
 import type { Clock } from '../lib/clock.ts';
-import { errorMessage } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
-import type { ByteStream } from '../tunnel/byte-stream.ts';
-import { relay } from '../tunnel/relay.ts';
-import type { RelayHandle } from '../tunnel/relay.ts';
-import { isSealed } from '../tunnel/seal/sealed-stream.ts';
-import { socketStream } from '../tunnel/socket-stream.ts';
-import { createBalancer } from './balancer.ts';
-import type { Balancer, LbPolicy } from './balancer.ts';
 import type { Connector, RouterChoice } from './connector.ts';
 import { startListener } from './listener.ts';
 import type { Listener, ListenerState } from './listener.ts';
+import type { EjectionSettings } from './outliers.ts';
 import { sealState } from './sealing.ts';
-import type { SealState, ServiceSeal } from './sealing.ts';
+import type { SealState } from './sealing.ts';
+import { ServiceConnections } from './service-connections.ts';
+import type {
+  MappingRequest,
+  OpenConnection,
+  ServiceDefinition,
+  ServicePort,
+} from './service-connections.ts';
 import type { Protocol } from './services.ts';
 import { startUdpListener } from './udp-listener.ts';
-import type { UdpListener, UdpListenerCounters, UdpUser } from './udp-listener.ts';
+import type { UdpListener, UdpListenerCounters } from './udp-listener.ts';
 
 /** A mapped service as it should be. */
-export interface MappingDefinition {
-  /** `NAME.NAMESPACE`. */
-  key: string;
-  address: string;
+export interface MappingDefinition extends ServiceDefinition {
   /** TCP; empty while no Router knows the service. */
   ports: readonly number[];
   /** UDP. */
   udpPorts: readonly number[];
-  policy: LbPolicy | 'inOrder';
-  /** What Routers are shown. */
-  secretKey: string;
-  /** How TCP connections are sealed; absent without a secret. */
-  seal?: ServiceSeal;
-  parkTimeoutMs: number;
 }
 
 /** A mapped service as it is. */
@@ -45,6 +36,11 @@ export interface MappingStatus {
   /** Of TCP; UDP has flows. */
   connections: number;
   connectionsTotal: number;
+  /** Connections that were refused since there were too many. */
+  rejected: number;
+  /** Providers that are left out after failures: now, and how often one was. */
+  ejected: number;
+  ejections: number;
   sealed: SealState;
   /** Applications' sockets that sent datagrams lately, and what became of others. */
   udp: Pick<UdpListenerCounters, 'flows' | 'flowsTotal' | 'evicted' | 'dropped'>;
@@ -54,24 +50,14 @@ export interface MappingStatus {
   bytesOut: number;
 }
 
-/** A connection to a mapped service. */
-export interface MappingRequest {
-  key: string;
-  /** The local port it came in on. */
-  port: number;
-  protocol: Protocol;
-  /** Whether the service listens on several ports of the protocol, so that the port says which providers are meant. */
-  isExact: boolean;
-  /** Open connections of the service by Router. */
-  connections: ReadonlyMap<string, number>;
-}
-
 /** What mappings need. */
 export interface MappingsDeps {
   clock: Clock;
   random: () => number;
   log: Logger;
   connector: Connector;
+  /** When providers that fail are left out. */
+  ejection(): EjectionSettings;
   /** The Routers that can carry a connection now. */
   choices(request: MappingRequest): RouterChoice[];
   /** A listener changed its state. */
@@ -99,15 +85,6 @@ export interface Mappings {
   destroy(): void;
 }
 
-/** A service nobody provides is in the log once in this many milliseconds, not once a connection. */
-const LOG_PERIOD_MS = 10_000;
-
-interface OpenConnection {
-  router: string | undefined;
-  running: RelayHandle | undefined;
-  destroy(): void;
-}
-
 type PortListener =
   | { port: number; protocol: 'TCP'; listener: Listener }
   | { port: number; protocol: 'UDP'; listener: UdpListener };
@@ -115,15 +92,9 @@ type PortListener =
 interface Entry {
   definition: MappingDefinition;
   listeners: Map<string, PortListener>;
-  balancer: Balancer;
-  open: Set<OpenConnection>;
-  byRouter: Map<string, number>;
-  total: number;
-  endedBytes: { in: number; out: number };
+  connections: ServiceConnections;
   /** What closed UDP listeners had counted. */
   endedUdp: { flowsTotal: number; evicted: number; dropped: number };
-  loggedAt: number;
-  isLatestSealed: boolean | undefined;
 }
 
 /** Creates an empty set. */
@@ -132,91 +103,23 @@ export function createMappings(deps: MappingsDeps): Mappings {
   const entries = new Map<string, Entry>();
   const open = new Set<OpenConnection>();
 
-  const end = (entry: Entry, connection: OpenConnection): void => {
-    entry.open.delete(connection);
-    if (connection.router !== undefined) count(entry, connection.router, -1);
-    if (open.delete(connection)) deps.onIdle?.();
-  };
-
-  const failed = (entry: Entry, err: unknown): void => {
-    const fields = { service: entry.definition.key, error: errorMessage(err) };
-    const now = clock.now();
-    if (now - entry.loggedAt < LOG_PERIOD_MS) {
-      deps.log.debug('connection to a mapped service failed', fields);
-      return;
-    }
-    entry.loggedAt = now;
-    deps.log.warn('connection to a mapped service failed', fields);
-  };
-
-  const connect = (
-    entry: Entry,
-    { port, protocol }: { port: number; protocol: Protocol },
-    user: UdpUser,
-    signal: AbortSignal,
-  ): Promise<{ stream: ByteStream; router: string }> => {
-    const { key, address, policy, secretKey, seal, parkTimeoutMs } = entry.definition;
-    const isExact = (): boolean => portsOf(entry).filter((each) => each.protocol === protocol).length > 1;
-    return deps.connector.open(
-      {
-        service: key,
-        choices: () => deps.choices({ key, port, protocol, isExact: isExact(), connections: entry.byRouter }),
-        balancer: entry.balancer,
-        policy,
-        sourceIp: user.address,
-        visitor: {
-          secretKey,
-          metas: {
-            localAddr: formatHostPort(address, port),
-            sourceAddr: formatHostPort(user.address, user.port),
-          },
-        },
-        ...(seal === undefined || protocol === 'UDP' ? {} : { seal }),
-        parkTimeoutMs,
+  const newEntry = (definition: MappingDefinition): Entry => ({
+    definition,
+    listeners: new Map(),
+    connections: new ServiceConnections(definition, {
+      clock,
+      random: deps.random,
+      log: deps.log,
+      connector: deps.connector,
+      ejection: () => deps.ejection(),
+      choices: (request) => deps.choices(request),
+      onOpen: (connection) => open.add(connection),
+      onEnd: (connection) => {
+        if (open.delete(connection)) deps.onIdle?.();
       },
-      signal,
-    );
-  };
-
-  const accept = (entry: Entry, port: number, socket: Socket): void => {
-    const abort = new AbortController();
-    const connection: OpenConnection = {
-      router: undefined,
-      running: undefined,
-      destroy() {
-        if (connection.running === undefined) abort.abort();
-        else connection.running.destroy();
-      },
-    };
-    const onSocketGone = (): void => abort.abort();
-    socket.once('close', onSocketGone);
-    socket.on('error', () => {}); // the close that follows says enough
-    entry.open.add(connection);
-    open.add(connection);
-    entry.total++;
-    const user = { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 };
-    connect(entry, { port, protocol: 'TCP' }, user, abort.signal).then(
-      ({ stream, router }) => {
-        socket.off('close', onSocketGone);
-        connection.router = router;
-        entry.isLatestSealed = isSealed(stream);
-        count(entry, router, 1);
-        connection.running = relay(socketStream(socket), stream, {
-          clock,
-          onClose: (stats) => {
-            entry.endedBytes.in += stats.bytesAToB;
-            entry.endedBytes.out += stats.bytesBToA;
-            end(entry, connection);
-          },
-        });
-      },
-      (err: unknown) => {
-        if (!abort.signal.aborted) failed(entry, err);
-        socket.resetAndDestroy(); // a plain end would look like an answer without content
-        end(entry, connection);
-      },
-    );
-  };
+    }),
+    endedUdp: { flowsTotal: 0, evicted: 0, dropped: 0 },
+  });
 
   const reconcileListeners = (entry: Entry): void => {
     const { address, ports, udpPorts } = entry.definition;
@@ -235,18 +138,24 @@ export function createMappings(deps: MappingsDeps): Mappings {
 
   const listen = (entry: Entry, port: number, protocol: Protocol): PortListener => {
     const { address: host, key } = entry.definition;
+    const { connections } = entry;
     const listenerDeps = { clock, log: deps.log.with({ service: key }) };
     const where = { host, port, onChange: () => deps.onChange() };
+    const at: ServicePort = {
+      port,
+      protocol,
+      isExact: () => portsOf(entry).filter((each) => each.protocol === protocol).length > 1,
+    };
     if (protocol === 'TCP') {
-      const onConnection = (socket: Socket): void => accept(entry, port, socket);
+      const onConnection = (socket: Socket): void => connections.accept(at, socket);
       return { port, protocol, listener: startListener({ ...where, onConnection }, listenerDeps) };
     }
     const listener = startUdpListener(
       {
         ...where,
-        open: (user, signal) => connect(entry, { port, protocol }, user, signal),
-        onCarrier: (router, isOpen) => count(entry, router, isOpen ? 1 : -1),
-        onFailure: (err) => failed(entry, err),
+        open: (user, signal) => connections.openDatagrams(at, user, signal),
+        onCarrier: (router, isOpen) => connections.count(router, isOpen ? 1 : -1),
+        onFailure: (err) => connections.failed(err),
       },
       listenerDeps,
     );
@@ -262,8 +171,9 @@ export function createMappings(deps: MappingsDeps): Mappings {
         entries.delete(key);
       }
       for (const definition of definitions) {
-        const entry = entries.get(definition.key) ?? newEntry(definition, deps.random);
+        const entry = entries.get(definition.key) ?? newEntry(definition);
         entry.definition = definition;
+        entry.connections.definition = definition;
         entries.set(definition.key, entry);
         reconcileListeners(entry);
       }
@@ -304,45 +214,20 @@ export function createMappings(deps: MappingsDeps): Mappings {
   };
 }
 
-function newEntry(definition: MappingDefinition, random: () => number): Entry {
-  return {
-    definition,
-    listeners: new Map(),
-    balancer: createBalancer(random),
-    open: new Set(),
-    byRouter: new Map(),
-    total: 0,
-    endedBytes: { in: 0, out: 0 },
-    endedUdp: { flowsTotal: 0, evicted: 0, dropped: 0 },
-    loggedAt: -Infinity,
-    isLatestSealed: undefined,
-  };
-}
-
-/** Notes a connection more or less through a Router. */
-function count(entry: Entry, router: string, change: 1 | -1): void {
-  const now = (entry.byRouter.get(router) ?? 0) + change;
-  if (now > 0) entry.byRouter.set(router, now);
-  else entry.byRouter.delete(router);
-}
-
 function closeListener(entry: Entry, { protocol, listener }: PortListener): void {
   listener.close();
   if (protocol === 'TCP') return;
   const { flowsTotal, evicted, dropped, bytesIn, bytesOut } = listener.counters;
-  entry.endedBytes.in += bytesIn;
-  entry.endedBytes.out += bytesOut;
+  entry.connections.endedBytes.in += bytesIn;
+  entry.connections.endedBytes.out += bytesOut;
   entry.endedUdp.flowsTotal += flowsTotal;
   entry.endedUdp.evicted += evicted;
   entry.endedUdp.dropped += dropped;
 }
 
 function statusOf(entry: Entry): MappingStatus {
-  let { in: bytesIn, out: bytesOut } = entry.endedBytes;
-  for (const { running } of entry.open) {
-    bytesIn += running?.bytesAToB ?? 0;
-    bytesOut += running?.bytesBToA ?? 0;
-  }
+  const { connections } = entry;
+  let { in: bytesIn, out: bytesOut } = connections.bytes;
   const udp = { flows: 0, ...entry.endedUdp };
   for (const { protocol, listener } of entry.listeners.values()) {
     if (protocol === 'TCP') continue;
@@ -358,9 +243,12 @@ function statusOf(entry: Entry): MappingStatus {
     key: entry.definition.key,
     address: entry.definition.address,
     ports: portsOf(entry),
-    connections: entry.open.size,
-    connectionsTotal: entry.total,
-    sealed: sealState(entry.definition.seal, entry.isLatestSealed),
+    connections: connections.size,
+    connectionsTotal: connections.total,
+    rejected: connections.rejected,
+    ejected: connections.outliers.ejected,
+    ejections: connections.outliers.ejections,
+    sealed: sealState(entry.definition.seal, connections.isLatestSealed),
     udp,
     bytesIn,
     bytesOut,

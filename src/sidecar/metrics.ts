@@ -3,13 +3,14 @@ import { Counter, Gauge } from '../lib/metrics.ts';
 import type { Registry } from '../lib/metrics.ts';
 import type { FrpClientPhase } from '../tunnel/frpc/types.ts';
 import type { ConnectorCounters } from './connector.ts';
+import type { Exports } from './exports.ts';
 import type { MappingStatus } from './mappings.ts';
 
 /** What is measured, read at each scrape. */
 export interface MetricSources {
   mappings(): readonly MappingStatus[];
   routers(): readonly { name: string; phase: FrpClientPhase }[];
-  exports(): { connections: number; bytes: { in: number; out: number } };
+  exports(): Pick<Exports, 'connections' | 'bytes' | 'status'>;
   connector(): Readonly<ConnectorCounters>;
 }
 
@@ -48,6 +49,24 @@ export function registerMetrics(registry: Registry, sources: MetricSources): voi
     'Connections accepted for a mapped service.',
     Counter,
     (status) => status.connectionsTotal,
+  );
+  perService(
+    'edge_sidecar_connections_rejected_total',
+    'Connections to a mapped service that were refused since there were too many.',
+    Counter,
+    (status) => status.rejected,
+  );
+  perService(
+    'edge_sidecar_providers_ejected',
+    'Providers of a mapped service that are left out after failures.',
+    Gauge,
+    (status) => status.ejected,
+  );
+  perService(
+    'edge_sidecar_provider_ejections_total',
+    'How often a provider of a mapped service was left out.',
+    Counter,
+    (status) => status.ejections,
   );
   perService(
     'edge_sidecar_received_bytes_total',
@@ -146,6 +165,30 @@ export function registerMetrics(registry: Registry, sources: MetricSources): voi
     Counter,
     () => sources.exports().bytes.out,
   );
+
+  const health = new Gauge({
+    name: 'edge_sidecar_export_healthy',
+    help: 'Whether the health check of an exported service passes; only of those that have one.',
+    labelNames: ['proxy'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { proxyName, health: now } of sources.exports().status())
+        if (now !== null) this.set({ proxy: proxyName }, now.healthy ? 1 : 0);
+    },
+  });
+  health.reset();
+  const refused = new Counter({
+    name: 'edge_sidecar_export_refused_total',
+    help: 'Connections to an exported service that its target did not take, or that were too many.',
+    labelNames: ['proxy'],
+    registers,
+    collect() {
+      this.reset();
+      for (const each of sources.exports().status()) this.inc({ proxy: each.proxyName }, each.refused);
+    },
+  });
+  refused.reset();
 
   const phases = new Gauge({
     name: 'edge_sidecar_router_phase',

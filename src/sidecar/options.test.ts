@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { UsageError } from '../lib/errors.ts';
 import { resolveOptions } from '../lib/options.ts';
-import { buildConfig, sidecarOptions } from './options.ts';
+import { buildConfig } from './options.ts';
+import { sidecarOptions } from './settings.ts';
 
 interface Sources {
   env?: Record<string, string>;
@@ -164,6 +165,12 @@ test('a configuration file sets everything in camelCase, also for single service
           secretKey: 'r',
           requireSealed: true,
           parkTimeout: '500ms',
+          connectTimeout: '1s',
+          idleTimeout: 60,
+          maxConnections: 5,
+          locality: 'off',
+          aliases: ['Cache.example.org.', 'cache'],
+          healthCheck: { type: 'http', path: '/live', interval: '1s' },
         },
       ],
     },
@@ -175,6 +182,21 @@ test('a configuration file sets everything in camelCase, also for single service
     secretKey: 'r',
     requireSealed: true,
     parkTimeoutMs: 500,
+    connectTimeoutMs: 1000,
+    idleTimeoutMs: 60_000,
+    maxConnections: 5,
+    locality: 'off',
+    aliases: ['cache.example.org', 'cache'],
+    healthCheck: {
+      type: 'http',
+      path: '/live',
+      headers: {},
+      port: undefined,
+      intervalMs: 1000,
+      timeoutMs: 1000,
+      failureThreshold: 1,
+      successThreshold: 1,
+    },
   });
 });
 
@@ -198,6 +220,15 @@ test('mistakes are usage errors that name their source', () => {
     [{ file: { services: {} } }, /services: wanted a list/u],
     [{ file: { services: [{ name: 'a', policy: 'x' }] } }, /services\[0\]: unknown setting "policy"/u],
     [{ file: { services: [{ name: 'a', parkTimeout: 'soon' }] } }, /services\[0\]: parkTimeout/u],
+    [{ file: { services: [{ name: 'a', maxConnections: 0 }] } }, /services\[0\]: maxConnections/u],
+    [{ file: { services: [{ name: 'a', aliases: ['a b'] }] } }, /services\[0\]\.aliases: label "a b"/u],
+    [
+      {
+        env: { SIDECAR_EXPORTED_SERVICES: 'ntp=123/udp' },
+        file: { services: [{ name: 'ntp', healthCheck: {} }] },
+      },
+      /service ntp\.default: a health check of a UDP service needs a port/u,
+    ],
   ];
   for (const [sources, message] of wrong) {
     assert.throws(

@@ -14,7 +14,11 @@ export interface Provider {
   /** The port consumers see; undefined where the Router does not know it. */
   port: number | undefined;
   protocol: Protocol;
+  /** Where it runs; empty when it did not say. */
+  node: string;
   isReady: boolean;
+  /** Why it is not ready, in its own words; empty when it did not say. */
+  message: string;
 }
 
 /** A service as one Router offers it. */
@@ -127,8 +131,8 @@ function servicesOf(router: Router): Map<string, OfferedService> {
     if (protocol !== 'TCP' && protocol !== 'UDP') continue;
     const { ports, providers } = entry(`${service.name}.${service.namespace}`);
     if (targetPort !== undefined) ports[protocol].add(targetPort);
-    for (const { id, ready } of service.providers ?? []) {
-      providers.push({ id, port: targetPort, protocol, isReady: ready ?? true });
+    for (const { id, node = '', ready = true, message = '' } of service.providers ?? []) {
+      providers.push({ id, port: targetPort, protocol, node, isReady: ready, message });
     }
   }
   for (const { name, namespace, port, protocol } of router.spec.advertisedServices ?? []) {
@@ -146,6 +150,13 @@ function servicesOf(router: Router): Map<string, OfferedService> {
 export function knownPorts(routers: readonly RouterView[], key: string, protocol: Protocol): number[] {
   const list = protocol === 'TCP' ? 'ports' : 'udpPorts';
   return ascending(new Set(routers.flatMap((router) => router.services.get(key)?.[list] ?? [])));
+}
+
+/** Whether some Router has a provider of the service that is ready. */
+export function hasReadyProvider(routers: readonly RouterView[], key: string): boolean {
+  return routers.some(
+    (router) => router.services.get(key)?.providers.some(({ isReady }) => isReady) ?? false,
+  );
 }
 
 function ascending(ports: ReadonlySet<number>): number[] {

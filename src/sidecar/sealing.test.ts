@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { USAGE_ERROR } from '../lib/errors.ts';
 import { resolveOptions } from '../lib/options.ts';
-import { mappingDefinitions } from './desired.ts';
-import { defineExports } from './exports.ts';
-import { buildConfig, sidecarOptions } from './options.ts';
+import { exportSettings, mappingDefinitions } from './desired.ts';
+import { defineExports } from './export-definition.ts';
+import { buildConfig } from './options.ts';
+import { sidecarOptions } from './settings.ts';
 import type { SidecarConfig } from './options.ts';
 import { createSealing, sealState, sealTo } from './sealing.ts';
 
@@ -23,13 +24,15 @@ function configure(env: Record<string, string>, services?: unknown): SidecarConf
 const sealing = createSealing();
 
 function apply(config: SidecarConfig) {
-  const secretFor = (key: string): string => config.overrides.get(key)?.secretKey ?? config.secretKey;
   return {
     mapped: sealing.mapped(
       mappingDefinitions(config, new Map(), () => []),
       config,
     ),
-    exported: sealing.exported(defineExports(config.exported, 'pod-1', secretFor), config),
+    exported: sealing.exported(
+      defineExports(config.exported, 'pod-1', (key) => exportSettings(config, key)),
+      config,
+    ),
   };
 }
 

@@ -3,7 +3,7 @@ import { UsageError } from '../lib/errors.ts';
 import type { VisitorRequest } from '../tunnel/frpc/types.ts';
 import { createSealKeys } from '../tunnel/seal/keys.ts';
 import type { SealPolicy } from '../tunnel/seal/negotiation.ts';
-import type { ExportDefinition } from './exports.ts';
+import type { ExportDefinition } from './export-definition.ts';
 import type { MappingDefinition } from './mappings.ts';
 import type { SidecarConfig } from './options.ts';
 import { serviceKey } from './services.ts';

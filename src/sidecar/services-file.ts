@@ -1,14 +1,15 @@
 /**
  * Imports and exports files: `services: [{name, namespace, cluster, ports: [{name, port, protocol, targetPort,
- * proxyProtocol}]}]`.
+ * proxyProtocol, healthCheck}], healthCheck}]`.
  */
 import { UsageError } from '../lib/errors.ts';
 import { parseYaml } from '../lib/yaml.ts';
+import { parseHealthCheck } from './health-check.ts';
+import type { HealthCheck } from './health-check.ts';
 import { checkLabel, checkPort, mappedPorts, parseProtocol } from './services.ts';
 import type { ProxyProtocolVersion } from '../tunnel/frp/proxy-protocol.ts';
 import type { ExportedService, MappedService, Protocol } from './services.ts';
-
-type Fields = Readonly<Record<string, unknown>>;
+import { fields, list, optionalText } from './yaml-fields.ts';
 
 interface FilePort {
   /** What consumers connect to. */
@@ -17,6 +18,7 @@ interface FilePort {
   targetPort: number;
   protocol: Protocol;
   proxyProtocol: ProxyProtocolVersion | undefined;
+  healthCheck: HealthCheck | undefined;
 }
 
 interface FileService {
@@ -42,13 +44,14 @@ export function parseExportsFile(text: string, source: string, defaultNamespace:
   return parseFile(text, source, defaultNamespace).flatMap(({ name, namespace, ports }) => {
     if (ports.length === 0)
       throw new UsageError(`${source}: service ${name}.${namespace}: an exported service needs ports`);
-    return ports.map(({ port, targetPort, protocol, proxyProtocol }) => ({
+    return ports.map(({ port, targetPort, protocol, proxyProtocol, healthCheck }) => ({
       name,
       namespace,
       port,
       protocol,
       target: { host: '127.0.0.1', port: targetPort },
       ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
+      ...(healthCheck === undefined ? {} : { healthCheck }),
     }));
   });
 }
@@ -61,6 +64,7 @@ function parseFile(text: string, source: string, defaultNamespace: string): File
     const what = `${source}: services[${at}]`;
     const entry = fields(value, what);
     const cluster = optionalText(entry['cluster'], 'cluster', what);
+    const healthCheck = checkOf(entry['healthCheck'], what);
     return {
       name: checkLabel(optionalText(entry['name'], 'name', what) ?? '', 'name', what),
       namespace: checkLabel(
@@ -73,13 +77,18 @@ function parseFile(text: string, source: string, defaultNamespace: string): File
         .map((label) => checkLabel(label, 'cluster', what))
         .join('.'),
       ports: list(entry['ports'], `${what}.ports`).map((port, portAt) =>
-        parsePort(port, `${what}.ports[${portAt}]`),
+        parsePort(port, `${what}.ports[${portAt}]`, healthCheck),
       ),
     };
   });
 }
 
-function parsePort(value: unknown, what: string): FilePort {
+function checkOf(value: unknown, what: string): HealthCheck | undefined {
+  return value === undefined || value === null ? undefined : parseHealthCheck(value, `${what}.healthCheck`);
+}
+
+/** `fallback` is the service's health check. */
+function parsePort(value: unknown, what: string, fallback: HealthCheck | undefined): FilePort {
   const entry = fields(value, what);
   const protocol = parseProtocol(optionalText(entry['protocol'], 'protocol', what) ?? 'TCP', what);
   const port = checkPort(entry['port'] ?? entry['targetPort'], 'port', what);
@@ -92,6 +101,7 @@ function parsePort(value: unknown, what: string): FilePort {
       protocol,
       what,
     ),
+    healthCheck: checkOf(entry['healthCheck'], what) ?? fallback,
   };
 }
 
@@ -105,22 +115,4 @@ function parseProxyProtocol(
     throw new UsageError(`${what}: proxyProtocol "${text}" is not v1 or v2`);
   if (protocol !== 'TCP') throw new UsageError(`${what}: proxyProtocol needs protocol TCP`);
   return text;
-}
-
-function fields(value: unknown, what: string): Fields {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new UsageError(`${what}: wanted a map`);
-  return value as Fields;
-}
-
-function list(value: unknown, what: string): readonly unknown[] {
-  if (value === undefined || value === null) return [];
-  if (!Array.isArray(value)) throw new UsageError(`${what}: wanted a list`);
-  return value;
-}
-
-function optionalText(value: unknown, role: string, what: string): string | undefined {
-  if (value === undefined || value === null || value === '') return undefined;
-  if (typeof value !== 'string') throw new UsageError(`${what}: ${role} is not a text`);
-  return value;
 }

@@ -2,6 +2,7 @@
 import { parseHostPort } from '../lib/address.ts';
 import type { HostPort } from '../lib/address.ts';
 import { UsageError } from '../lib/errors.ts';
+import type { HealthCheck } from './health-check.ts';
 import type { ProxyProtocolVersion } from '../tunnel/frp/proxy-protocol.ts';
 
 /** What a port of a service speaks. */
@@ -32,6 +33,8 @@ export interface ExportedService {
   target: HostPort;
   /** Connections to the target begin with a PROXY header that names the consumer's address. */
   proxyProtocol?: ProxyProtocolVersion;
+  /** How to find out whether the target can serve; without one it is taken for granted. */
+  healthCheck?: HealthCheck;
   /** What Routers are told about it besides name, namespace, port, protocol, node and pod. */
   metas?: Readonly<Record<string, string>>;
 }

@@ -18,7 +18,8 @@ import { UsageError } from '../lib/errors.ts';
 import { silentLogger } from '../lib/log.ts';
 import { createRegistry } from '../lib/metrics.ts';
 import { resolveOptions } from '../lib/options.ts';
-import { buildConfig, sidecarOptions } from './options.ts';
+import { buildConfig } from './options.ts';
+import { sidecarOptions } from './settings.ts';
 import { createSidecar } from './sidecar.ts';
 import type { RouterSource, SidecarDeps } from './sidecar.ts';
 
@@ -169,7 +170,16 @@ test('a connection waits for the client and is carried once it is online', async
   assert.equal(status.services[0]?.state, 'ready');
   assert.equal(status.services[0]?.connections, 1);
   assert.deepEqual(status.services[0]?.providers, [
-    { router: 'node-1', id: 'web.default.p', port, protocol: 'TCP', ready: true, stale: false },
+    {
+      router: 'node-1',
+      id: 'web.default.p',
+      port,
+      protocol: 'TCP',
+      node: '',
+      ready: true,
+      message: '',
+      stale: false,
+    },
   ]);
   assert.equal(status.routers[0]?.phase, 'online');
   assert.equal(status.routers[0]?.address, '192.0.2.1:7000');

@@ -15,8 +15,9 @@ import { AddressBook } from './addresses.ts';
 import { createStateCache } from './cache.ts';
 import type { ChildCommand } from './child.ts';
 import { createConnector } from './connector.ts';
-import { clientTargets, mappingDefinitions, routerChoices, zoneEntries } from './desired.ts';
-import { createExports, defineExports } from './exports.ts';
+import { clientTargets, exportSettings, mappingDefinitions, routerChoices, zoneEntries } from './desired.ts';
+import { defineExports } from './export-definition.ts';
+import { createExports } from './exports.ts';
 import { createFileWatch } from './file-watch.ts';
 import { createMappings } from './mappings.ts';
 import { registerMetrics } from './metrics.ts';
@@ -24,7 +25,7 @@ import type { NameService } from './names.ts';
 import type { SidecarConfig } from './options.ts';
 import { createPortMemory } from './port-memory.ts';
 import { createRouterClients } from './router-clients.ts';
-import { knownPorts, selectRouters } from './routers.ts';
+import { hasReadyProvider, knownPorts, selectRouters } from './routers.ts';
 import type { RouterView } from './routers.ts';
 import { createSealing } from './sealing.ts';
 import { serviceKey } from './services.ts';
@@ -111,12 +112,14 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
     log,
     identity: { pod: first.pod, node: first.node },
     onIdle: () => onIdle(),
+    onChange: () => schedule(),
   });
   const mappings = createMappings({
     clock,
     random: deps.random,
     log,
     connector,
+    ejection: () => config.ejection,
     choices: (request) =>
       routerChoices({ ...request, isBlind: !routers.isConnected }, views, (name) => clients.get(name)),
     onChange: () => schedule(),
@@ -146,9 +149,8 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
     const known = routers.hasSynced ? routers.list() : (cached ?? []);
     views = selectRouters(known, { node: first.node, only: config.routers });
     clients.reconcile(clientTargets(config, views));
-    const secretFor = (key: string): string => config.overrides.get(key)?.secretKey ?? config.secretKey;
     if (!isEnding) {
-      const definitions = defineExports(config.exported, first.pod, secretFor);
+      const definitions = defineExports(config.exported, first.pod, (key) => exportSettings(config, key));
       exports.reconcile(sealing.exported(definitions, config), clients.list());
     }
     ports.retain(new Set(keys.flatMap((key) => [portKey(key, 'TCP'), portKey(key, 'UDP')])));
@@ -160,7 +162,14 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
         config,
       ),
     );
-    deps.names?.replace(zoneEntries(config.mapped, addresses, (key) => mappings.ports(key)));
+    deps.names?.replace(
+      zoneEntries(
+        config,
+        addresses,
+        (key) => mappings.ports(key),
+        (key) => hasReadyProvider(views, key),
+      ),
+    );
     connector.wake();
     cache.save(() => ({
       addresses: book.snapshot(),

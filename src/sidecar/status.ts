@@ -25,11 +25,17 @@ export interface ServiceReport {
     id: string;
     port: number | undefined;
     protocol: Protocol;
+    node: string;
     ready: boolean;
+    /** Why it is not ready; empty when it is, or did not say. */
+    message: string;
     stale: boolean;
   }[];
   connections: number;
   connectionsTotal: number;
+  rejected: number;
+  ejected: number;
+  ejections: number;
   /** Whether payload is sealed from end to end; null while no connection told. */
   sealed: MappingStatus['sealed'];
   udp: MappingStatus['udp'];
@@ -79,12 +85,14 @@ export function reportServices(
     const status = statuses.get(key);
     if (status === undefined) return [];
     const providers = views.flatMap((view) =>
-      (view.services.get(key)?.providers ?? []).map(({ id, port, protocol, isReady }) => ({
+      (view.services.get(key)?.providers ?? []).map(({ id, port, protocol, node, isReady, message }) => ({
         router: view.name,
         id,
         port,
         protocol,
+        node,
         ready: isReady,
+        message,
         stale: view.isStale,
       })),
     );

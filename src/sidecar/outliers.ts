@@ -1,0 +1,116 @@
+/**
+ * Providers of one service that failed several times in a row are left out for a while, then get connections back little
+ * by little: what is broken although it looks ready costs a few connections and not every second one.
+ */
+import type { Clock } from '../lib/clock.ts';
+
+/** When a provider is left out, and for how long. */
+export interface EjectionSettings {
+  /** Failures in a row; 0 never leaves one out. */
+  afterFailures: number;
+  /** The first time, milliseconds; doubled each time. */
+  baseMs: number;
+}
+
+/** The providers of a service that misbehave. */
+export interface Outliers {
+  /** Providers that the next connection should not go to, if there are others; a few at most. */
+  avoided(): string[];
+  /** How many are left out now. */
+  readonly ejected: number;
+  /** How often one was left out. */
+  readonly ejections: number;
+  succeeded(provider: string): void;
+  failed(provider: string): void;
+}
+
+/** The longest time is this many times the first. */
+const MAX_FACTOR = 12;
+/** After its time a provider gets this share of its connections, and all of them when as much time again is over. */
+const FIRST_SHARE = 0.1;
+/** Providers that are remembered; beyond, the one that failed longest ago is forgotten. */
+const MAX_PROVIDERS = 256;
+/** Names in one request to a Router, whose messages are bounded. */
+const MAX_AVOIDED = 16;
+
+interface Entry {
+  /** In a row. */
+  failures: number;
+  /** How often it was left out without having behaved since. */
+  times: number;
+  ejectedUntil: number;
+  /** When it has all its connections back. */
+  returnedAt: number;
+}
+
+/** Creates one with nobody left out. */
+export function createOutliers(
+  settings: () => EjectionSettings,
+  { clock, random }: { clock: Clock; random: () => number },
+): Outliers {
+  const entries = new Map<string, Entry>();
+  let ejections = 0;
+
+  const eject = (entry: Entry): void => {
+    const { baseMs } = settings();
+    const lengthMs = baseMs * Math.min(2 ** entry.times, MAX_FACTOR);
+    entry.times++;
+    entry.failures = 0;
+    entry.ejectedUntil = clock.now() + lengthMs;
+    entry.returnedAt = entry.ejectedUntil + lengthMs;
+    ejections++;
+  };
+
+  /** The share of its connections that a provider gets now. */
+  const shareOf = ({ ejectedUntil, returnedAt }: Entry): number => {
+    const now = clock.now();
+    if (now < ejectedUntil) return 0;
+    if (now >= returnedAt) return 1;
+    return FIRST_SHARE + (1 - FIRST_SHARE) * ((now - ejectedUntil) / (returnedAt - ejectedUntil));
+  };
+
+  return {
+    avoided() {
+      if (entries.size === 0 || settings().afterFailures === 0) return [];
+      const avoided: string[] = [];
+      for (const [provider, entry] of entries) {
+        if (avoided.length < MAX_AVOIDED && random() >= shareOf(entry)) avoided.push(provider);
+      }
+      return avoided;
+    },
+    get ejected() {
+      const now = clock.now();
+      let count = 0;
+      for (const { ejectedUntil } of entries.values()) if (now < ejectedUntil) count++;
+      return count;
+    },
+    get ejections() {
+      return ejections;
+    },
+    succeeded(provider) {
+      const entry = entries.get(provider);
+      if (entry === undefined) return;
+      entry.failures = 0;
+      if (shareOf(entry) === 1) entries.delete(provider);
+    },
+    failed(provider) {
+      const { afterFailures } = settings();
+      if (afterFailures === 0) return;
+      const entry = entries.get(provider) ?? {
+        failures: 0,
+        times: 0,
+        ejectedUntil: -Infinity,
+        returnedAt: -Infinity,
+      };
+      entries.delete(provider); // moves to the end: forgotten last
+      entries.set(provider, entry);
+      const [oldest] = entries.keys();
+      if (entries.size > MAX_PROVIDERS && oldest !== undefined) entries.delete(oldest);
+      const share = shareOf(entry);
+      if (share === 0) return; // a connection from before
+      entry.failures++;
+      // on its way back one failure is enough
+      if (entry.failures >= afterFailures || share < 1) eject(entry);
+    },
+  };
+}
