@@ -28,6 +28,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import('./ssh/ssh.ts'),
   },
   exec: { description: 'run a command on one node, or on many', load: () => import('./ssh/exec.ts') },
+  cp: { description: 'copy files to and from nodes', load: () => import('./ssh/cp.ts') },
   'ssh-proxy': {
     description: "connect stdin and stdout to a node's sshd",
     load: () => import('./ssh-proxy.ts'),
