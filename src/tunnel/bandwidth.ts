@@ -79,8 +79,9 @@ class LimitedStream implements ByteStream {
     this.#handler = handler;
     this.#inner.setHandler({
       onData: (chunk) => {
-        handler.onData(chunk);
+        const isPassedOn = handler.onData(chunk);
         this.#payForReading(chunk.length);
+        return isPassedOn;
       },
       onEnd: () => handler.onEnd(),
       onDrain: () => {
@@ -95,17 +96,18 @@ class LimitedStream implements ByteStream {
     });
   }
 
-  write(chunk: Uint8Array): void {
-    if (this.#isClosed) return;
-    this.#inner.write(chunk);
+  write(chunk: Uint8Array): boolean | void {
+    if (this.#isClosed) return true;
+    const isPassedOn = this.#inner.write(chunk);
     const waitMs = this.#bucket.take(chunk.length);
-    if (waitMs <= 0) return;
+    if (waitMs <= 0) return isPassedOn;
     this.#writing?.cancel();
     this.#writing = this.#clock.after(waitMs, () => {
       this.#writing = undefined;
       // Above the mark the inner stream tells by itself.
       if (this.#inner.queuedBytes <= LOW_WATER_BYTES) this.#handler?.onDrain();
     });
+    return isPassedOn;
   }
 
   #payForReading(bytes: number): void {

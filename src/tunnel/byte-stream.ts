@@ -5,8 +5,11 @@
 
 /** What the owner of a stream is told. Calls never come from inside the owner's own call to the stream. */
 export interface ByteStreamHandler {
-  /** Bytes arrived; the chunk belongs to the handler. */
-  onData(chunk: Buffer): void;
+  /**
+   * Bytes arrived; the chunk belongs to the handler. It may answer true when whoever keeps a part of the chunk has a
+   * hold of its loan (read-buffers.ts): its memory is read into again then, later.
+   */
+  onData(chunk: Buffer): boolean | void;
   /** The peer will send no more; writing is still allowed. At most once. */
   onEnd(): void;
   /** `queuedBytes` fell to LOW_WATER_BYTES or less after having been above it. */
@@ -19,9 +22,10 @@ export interface ByteStreamHandler {
 export interface ByteStream {
   /**
    * Queues bytes; the stream owns the chunk from here on and nobody may change it. Never blocks: the writer
-   * watches `queuedBytes` and stops its own source above HIGH_WATER_BYTES. Ignored after end() or a close.
+   * watches `queuedBytes` and stops its own source above HIGH_WATER_BYTES. Ignored after end() or a close. True says
+   * that the stream is done with the chunk or has a hold of its loan (read-buffers.ts).
    */
-  write(chunk: Uint8Array): void;
+  write(chunk: Uint8Array): boolean | void;
   /** Sends what is queued, then half-closes: the peer sees the end, data from the peer still arrives. */
   end(): void;
   /** Drops the stream at once in both directions; the peer sees a reset. onClose follows. Idempotent. */

@@ -93,11 +93,12 @@ class Relay implements RelayHandle {
     return {
       onData: (chunk) => {
         out.bytes += chunk.length;
-        out.to.write(chunk);
+        const isPassedOn = out.to.write(chunk);
         if (!out.isPaused && out.to.queuedBytes > HIGH_WATER_BYTES) {
           out.isPaused = true;
           out.from.pause();
         }
+        return isPassedOn;
       },
       onEnd: () => {
         out.hasEnded = true;

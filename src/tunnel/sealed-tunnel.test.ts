@@ -107,7 +107,9 @@ test('a required seal is not talked out of by a server that keeps the offer to i
   let received = 0;
   let isClosed = false;
   plain.setHandler({
-    onData: (chunk) => (received += chunk.length),
+    onData: (chunk) => {
+      received += chunk.length;
+    },
     onEnd: () => {},
     onDrain: () => {},
     onClose: () => (isClosed = true),
@@ -136,7 +138,9 @@ test('a relay that changes payload breaks the connection and nothing of the chan
   const stream = await visiting.openVisitor({ proxyName: 'web.default.pod', secretKey: 'key', ...seal });
   const end = { received: 0, hasEnded: false, isClosed: false };
   stream.setHandler({
-    onData: (chunk) => (end.received += chunk.length),
+    onData: (chunk) => {
+      end.received += chunk.length;
+    },
     onEnd: () => (end.hasEnded = true),
     onDrain: () => {},
     onClose: () => (end.isClosed = true),

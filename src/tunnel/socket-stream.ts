@@ -3,26 +3,39 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import type { ByteStream, ByteStreamHandler } from './byte-stream.ts';
+import { currentLoan } from './read-buffers.ts';
+import { moveSocket } from './socket-reads.ts';
 
 /**
- * Wraps a socket, which must have been made with `allowHalfOpen: true` and belongs to the stream from here on.
- * Data that was unshifted onto the socket is delivered first.
+ * Wraps a socket, which must have been made with `allowHalfOpen: true` and belongs to the stream from here on: its
+ * handle may move to another socket, which leaves the given one without a connection. Data that was unshifted onto the
+ * socket is delivered first.
  */
 export function socketStream(socket: Duplex): ByteStream {
   return new SocketStream(socket);
 }
 
+/** Smaller chunks are copied, so that they do not keep a whole read buffer. */
+const COPY_BELOW_BYTES = 4096;
+
 class SocketStream implements ByteStream {
   readonly #socket: Duplex;
   #handler: ByteStreamHandler | undefined;
+  /** Read before the stream had the socket. */
+  #early: Buffer | undefined;
+  #isPaused = true;
   #isCorked = false;
   #isClosed = false;
   #error: Error | undefined;
 
-  constructor(socket: Duplex) {
+  constructor(given: Duplex) {
+    given.pause();
+    const moved = moveSocket(given, (chunk) => this.#handler?.onData(chunk) === true);
+    const socket = moved?.socket ?? given;
     this.#socket = socket;
+    this.#early = moved?.early;
     socket.pause();
-    socket.on('data', (chunk: Buffer) => this.#handler?.onData(chunk));
+    if (moved === undefined) socket.on('data', (chunk: Buffer) => this.#handler?.onData(chunk));
     socket.on('end', () => this.#handler?.onEnd());
     socket.on('drain', () => this.#handler?.onDrain());
     socket.on('error', (err) => {
@@ -47,16 +60,23 @@ class SocketStream implements ByteStream {
     this.#handler = handler;
   }
 
-  write(chunk: Uint8Array): void {
+  write(chunk: Uint8Array): boolean {
     const socket = this.#socket;
-    if (!socket.writable) return;
+    if (!socket.writable) return true;
     if (!this.#isCorked) {
       this.#isCorked = true;
       socket.cork();
       // After the promises that are due: what a chain of awaits writes then leaves together.
       queueMicrotask(this.#uncorkLast);
     }
-    socket.write(chunk);
+    const loan = currentLoan();
+    if (loan === undefined) socket.write(chunk);
+    else if (chunk.length < COPY_BELOW_BYTES) socket.write(Buffer.from(chunk));
+    else {
+      loan.hold();
+      socket.write(chunk, loan.written);
+    }
+    return true;
   }
 
   readonly #uncorkLast = (): void => process.nextTick(this.#uncork);
@@ -82,11 +102,22 @@ class SocketStream implements ByteStream {
   }
 
   pause(): void {
+    this.#isPaused = true;
     this.#socket.pause();
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.#isPaused = false;
+    if (this.#early === undefined) this.#socket.resume();
+    else process.nextTick(() => this.#deliverEarly());
+  }
+
+  #deliverEarly(): void {
+    const early = this.#early;
+    if (early === undefined || this.#isPaused || this.#isClosed || this.#handler === undefined) return;
+    this.#early = undefined;
+    this.#handler.onData(early);
+    if (!this.#isPaused) this.#socket.resume();
   }
 }
 

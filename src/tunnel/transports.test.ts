@@ -86,7 +86,9 @@ for (const [what, client] of [
       const hash = createHash('sha256');
       await new Promise<void>((resolve, reject) => {
         stream.setHandler({
-          onData: (chunk) => hash.update(chunk),
+          onData: (chunk) => {
+            hash.update(chunk);
+          },
           onEnd: () => stream.end(),
           onDrain: () => {},
           onClose: (err) => (err === undefined ? resolve() : reject(err)),

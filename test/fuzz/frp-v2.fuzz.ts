@@ -227,7 +227,9 @@ test('a stream of records delivers what was written, or a part of it and an erro
     const got: Buffer[] = [];
     let hasEnded = false;
     aeadStream(line, KEYS).setHandler({
-      onData: (chunk) => got.push(chunk),
+      onData: (chunk) => {
+        got.push(chunk);
+      },
       onEnd: () => {
         hasEnded = true;
       },

@@ -71,7 +71,9 @@ test('a mux session survives any frames, splits and truncations', async () => {
         if (held.has(stream)) continue;
         held.set(stream, 0);
         stream.setHandler({
-          onData: (chunk) => held.set(stream, (held.get(stream) ?? 0) + chunk.length),
+          onData: (chunk) => {
+            held.set(stream, (held.get(stream) ?? 0) + chunk.length);
+          },
           onEnd: () => {},
           onDrain: () => {},
           onClose: () => {},

@@ -2,6 +2,7 @@
 import { createCipheriv, createDecipheriv, pbkdf2Sync, randomBytes } from 'node:crypto';
 import type { Cipher, Decipher } from 'node:crypto';
 import type { ByteStream, ByteStreamHandler } from '../byte-stream.ts';
+import { withLoan } from '../read-buffers.ts';
 
 const ALGORITHM = 'aes-128-cfb';
 const IV_BYTES = 16;
@@ -45,7 +46,8 @@ class CipherStream implements ByteStream {
     this.#inner.setHandler({
       onData: (chunk) => {
         const plain = this.#open(chunk);
-        if (plain.length > 0) handler.onData(plain);
+        if (plain.length > 0) withLoan(undefined, () => handler.onData(plain));
+        return true;
       },
       onEnd: () => handler.onEnd(),
       onDrain: () => handler.onDrain(),
@@ -53,15 +55,17 @@ class CipherStream implements ByteStream {
     });
   }
 
-  write(chunk: Uint8Array): void {
-    if (chunk.length === 0) return;
+  write(chunk: Uint8Array): boolean {
+    if (chunk.length === 0) return true;
     if (this.#encrypt === undefined) {
       // The IV leaves with the first payload: a side that never writes never sends one.
       const iv = this.#randomIv();
       this.#encrypt = createCipheriv(ALGORITHM, this.#key, iv);
       this.#inner.write(iv);
     }
-    this.#inner.write(this.#encrypt.update(chunk));
+    const sealed = this.#encrypt.update(chunk);
+    withLoan(undefined, () => this.#inner.write(sealed));
+    return true;
   }
 
   #open(chunk: Buffer): Buffer {

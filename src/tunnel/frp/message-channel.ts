@@ -267,8 +267,8 @@ class PrefixedStream implements ByteStream {
     });
   }
 
-  write(chunk: Uint8Array): void {
-    this.#inner.write(chunk);
+  write(chunk: Uint8Array): boolean | void {
+    return this.#inner.write(chunk);
   }
 
   end(): void {

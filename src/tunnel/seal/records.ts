@@ -99,6 +99,11 @@ export class RecordReader {
     return this.#hasEnded;
   }
 
+  /** Whether a part of what was pushed last is still needed, where it lies. */
+  get holdsChunk(): boolean {
+    return this.#rest.length > 0;
+  }
+
   /** Takes what arrived; call next() until it says undefined before the next push. */
   push(chunk: Buffer): void {
     this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);

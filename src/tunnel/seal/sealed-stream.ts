@@ -1,5 +1,6 @@
 /** A byte stream whose payload only its two ends can read or change; an end that nobody vouches for is an error. */
 import type { ByteStream, ByteStreamHandler } from '../byte-stream.ts';
+import { withLoan } from '../read-buffers.ts';
 import { SealError } from './errors.ts';
 import type { TransportKeys } from './noise.ts';
 import { RecordReader, RecordWriter } from './records.ts';
@@ -39,9 +40,10 @@ class SealedStream implements ByteStream {
     if (this.#hasRest) reader.push(rest);
     inner.setHandler({
       onData: (chunk) => {
-        if (this.#error !== undefined) return;
+        if (this.#error !== undefined) return true;
         reader.push(chunk);
-        this.#deliver();
+        withLoan(undefined, () => this.#deliver());
+        return !reader.holdsChunk;
       },
       onEnd: () => {
         this.#hasInnerEnded = true;
@@ -60,9 +62,11 @@ class SealedStream implements ByteStream {
     this.#handler = handler;
   }
 
-  write(chunk: Uint8Array): void {
-    if (this.#isEndSent || this.#isClosed || chunk.length === 0) return;
-    this.#inner.write(this.#writer.data(chunk));
+  write(chunk: Uint8Array): boolean {
+    if (this.#isEndSent || this.#isClosed || chunk.length === 0) return true;
+    const sealed = this.#writer.data(chunk);
+    withLoan(undefined, () => this.#inner.write(sealed)); // nobody else's
+    return true;
   }
 
   end(): void {

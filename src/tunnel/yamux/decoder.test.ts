@@ -11,6 +11,7 @@ function decodeAll(chunks: readonly Buffer[]): string[] {
     onHeader: (type, flags, streamId, length) => events.push(`${type} ${flags} ${streamId} ${length}`),
     onBody: (piece) => {
       body += piece.toString();
+      return true;
     },
     onBodyEnd: () => {
       events.push(`body ${body}`);

@@ -6,8 +6,8 @@ import { YamuxError } from './errors.ts';
 export interface FrameSink {
   /** A header. For data frames the body follows, for the others the frame is complete. */
   onHeader(type: number, flags: number, streamId: number, length: number): void;
-  /** A piece of the body of the last data frame; pieces of one frame add up to its length. */
-  onBody(piece: Buffer): void;
+  /** A piece of the body of the last data frame; pieces of one frame add up to its length. True as of ByteStreamHandler.onData. */
+  onBody(piece: Buffer): boolean;
   /** The last data frame is complete; comes for empty ones too. */
   onBodyEnd(): void;
 }
@@ -23,14 +23,16 @@ export class FrameDecoder {
     this.#sink = sink;
   }
 
-  /** Takes the next bytes. */
-  push(chunk: Buffer): void {
+  /** Takes the next bytes; answers as ByteStreamHandler.onData does. */
+  push(chunk: Buffer): boolean {
     let at = 0;
+    let isPassedOn = true;
     while (at < chunk.length) {
       if (this.#bodyLeft > 0) {
         const end = Math.min(at + this.#bodyLeft, chunk.length);
         this.#bodyLeft -= end - at;
-        this.#sink.onBody(at === 0 && end === chunk.length ? chunk : chunk.subarray(at, end));
+        const piece = at === 0 && end === chunk.length ? chunk : chunk.subarray(at, end);
+        if (!this.#sink.onBody(piece)) isPassedOn = false;
         at = end;
         if (this.#bodyLeft === 0) this.#sink.onBodyEnd();
       } else if (this.#partialBytes === 0 && chunk.length - at >= HEADER_BYTES) {
@@ -41,11 +43,12 @@ export class FrameDecoder {
         chunk.copy(this.#partial, this.#partialBytes, at, end);
         this.#partialBytes += end - at;
         at = end;
-        if (this.#partialBytes < HEADER_BYTES) return;
+        if (this.#partialBytes < HEADER_BYTES) return isPassedOn;
         this.#partialBytes = 0;
         this.#header(this.#partial, 0);
       }
     }
+    return isPassedOn;
   }
 
   #header(from: Buffer, at: number): void {

@@ -81,7 +81,7 @@ export class YamuxSession {
     this.#port = this.#createPort();
     this.#decoder = new FrameDecoder({
       onHeader: (type, flags, streamId, length) => this.#onHeader(type, flags, streamId, length),
-      onBody: (piece) => this.#bodyStream?.receiveData(piece),
+      onBody: (piece) => this.#bodyStream?.receiveData(piece) ?? true,
       onBodyEnd: () => {
         if (this.#bodyHasFin) this.#bodyStream?.receiveFin();
         this.#bodyStream = undefined;
@@ -188,16 +188,16 @@ export class YamuxSession {
     this.#sendControl(FRAME_TYPE.windowUpdate, FLAG.syn, stream.id, 0);
   }
 
-  #sendData(streamId: number, body: Uint8Array): void {
+  #sendData(streamId: number, body: Uint8Array): boolean | void {
     if (body.length < COPY_BODY_BELOW_BYTES) {
       const frame = Buffer.allocUnsafe(HEADER_BYTES + body.length);
       writeHeader(frame, FRAME_TYPE.data, 0, streamId, body.length);
       frame.set(body, HEADER_BYTES);
       this.#transport.write(frame);
-      return;
+      return true;
     }
     this.#transport.write(encodeHeader(FRAME_TYPE.data, 0, streamId, body.length));
-    this.#transport.write(body);
+    return this.#transport.write(body);
   }
 
   #sendControl(type: number, flags: number, streamId: number, length: number): void {
@@ -211,6 +211,7 @@ export class YamuxSession {
   /** Gives every waiting stream its turn; those that still have data come last next time. */
   #pumpWaiting(): void {
     const waiting = this.#waitingToSend;
+    if (waiting.size === 0) return;
     this.#waitingToSend = new Set();
     for (const stream of waiting) stream.pump();
   }
@@ -233,14 +234,15 @@ export class YamuxSession {
     next.opened();
   }
 
-  #receive(chunk: Buffer): void {
+  #receive(chunk: Buffer): boolean {
     this.#lastReceiveAt = this.#clock.now();
     try {
-      this.#decoder.push(chunk);
+      return this.#decoder.push(chunk);
     } catch (err) {
       if (!(err instanceof YamuxError)) throw err;
       this.#sendControl(FRAME_TYPE.goAway, 0, 0, GO_AWAY.protocolError);
       this.close(err);
+      return false;
     }
   }
 

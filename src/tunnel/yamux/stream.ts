@@ -7,6 +7,8 @@
 import type { Clock } from '../../lib/clock.ts';
 import { LOW_WATER_BYTES } from '../byte-stream.ts';
 import type { ByteStream, ByteStreamHandler } from '../byte-stream.ts';
+import { currentLoan, withLoan } from '../read-buffers.ts';
+import type { Loan } from '../read-buffers.ts';
 import { YamuxError } from './errors.ts';
 import { FLAG, FRAME_TYPE, INITIAL_WINDOW_BYTES } from './frame.ts';
 
@@ -18,8 +20,8 @@ export interface StreamPort {
   roundTripMs(): number;
   /** Whether the transport takes more payload now. */
   canSend(): boolean;
-  /** Sends a data frame. */
-  sendData(streamId: number, body: Uint8Array): void;
+  /** Sends a data frame; answers as ByteStream.write does. */
+  sendData(streamId: number, body: Uint8Array): boolean | void;
   /** Sends a frame without a body. */
   sendControl(type: number, flags: number, streamId: number, length: number): void;
   /** Calls the stream's pump() when the transport takes more. */
@@ -35,6 +37,18 @@ const MAX_FRAME_BYTES = 64 * 1024;
 /** Smaller pieces are copied when they must wait, so that they do not hold their whole chunk in memory. */
 const COPY_BELOW_BYTES = 16 * 1024;
 
+/** A chunk that waits, and the loan of its memory. */
+interface Waiting<Chunk> {
+  chunk: Chunk;
+  loan: Loan | undefined;
+}
+
+function keep<Chunk extends Uint8Array>(chunk: Chunk): Waiting<Chunk> {
+  const loan = currentLoan();
+  loan?.hold();
+  return { chunk, loan };
+}
+
 /** A mux stream; see ByteStream for the rules of use. */
 export class YamuxStream implements ByteStream {
   readonly id: number;
@@ -42,7 +56,7 @@ export class YamuxStream implements ByteStream {
   #handler: ByteStreamHandler | undefined;
 
   #sendWindow = INITIAL_WINDOW_BYTES;
-  readonly #sendQueue: Uint8Array[] = [];
+  readonly #sendQueue: Waiting<Uint8Array>[] = [];
   #queuedBytes = 0;
   #wasAboveLow = false;
   /** A SYN has left; before that nothing may be sent. */
@@ -53,7 +67,7 @@ export class YamuxStream implements ByteStream {
   #receiveWindow = INITIAL_WINDOW_BYTES;
   #windowLimit = INITIAL_WINDOW_BYTES;
   #lastUpdateAt: number;
-  #received: Buffer[] = [];
+  #received: Waiting<Buffer>[] = [];
   #receivedBytes = 0;
   #isPaused = true;
   #isDeliveryScheduled = false;
@@ -88,8 +102,8 @@ export class YamuxStream implements ByteStream {
     if (this.#isClosed) process.nextTick(() => handler.onClose(this.#error));
   }
 
-  write(chunk: Uint8Array): void {
-    if (this.#isEndRequested || this.#isRetired || chunk.length === 0) return;
+  write(chunk: Uint8Array): boolean | void {
+    if (this.#isEndRequested || this.#isRetired || chunk.length === 0) return true;
     if (
       this.#queuedBytes === 0 &&
       chunk.length <= this.#sendWindow &&
@@ -98,13 +112,13 @@ export class YamuxStream implements ByteStream {
       this.#port.canSend()
     ) {
       this.#sendWindow -= chunk.length;
-      this.#port.sendData(this.id, chunk);
-      return;
+      return this.#port.sendData(this.id, chunk);
     }
-    this.#sendQueue.push(chunk);
+    this.#sendQueue.push(keep(chunk));
     this.#queuedBytes += chunk.length;
     if (this.#queuedBytes > LOW_WATER_BYTES) this.#wasAboveLow = true;
     if (this.#queuedBytes === chunk.length) this.#sendSome();
+    return true;
   }
 
   end(): void {
@@ -162,16 +176,19 @@ export class YamuxStream implements ByteStream {
     this.#hasActivity = true;
   }
 
-  /** A piece of a data frame. */
-  receiveData(piece: Buffer): void {
-    if (this.#isRetired || this.#isFinReceived) return;
+  /** A piece of a data frame; answers as ByteStream.write does. */
+  receiveData(piece: Buffer): boolean {
+    if (this.#isRetired || this.#isFinReceived) return true;
     if (this.#isPaused || this.#receivedBytes > 0 || this.#handler === undefined) {
-      this.#received.push(piece.length < COPY_BELOW_BYTES ? Buffer.from(piece) : piece);
+      this.#received.push(
+        piece.length < COPY_BELOW_BYTES ? { chunk: Buffer.from(piece), loan: undefined } : keep(piece),
+      );
       this.#receivedBytes += piece.length;
-      return;
+      return true;
     }
-    this.#handler.onData(piece);
+    const isPassedOn = this.#handler.onData(piece) === true;
     this.#returnCredit();
+    return isPassedOn;
   }
 
   /** The peer gave credit. */
@@ -199,13 +216,18 @@ export class YamuxStream implements ByteStream {
         this.#port.waitToSend(this);
         return;
       }
-      const head = this.#sendQueue[0] as Uint8Array;
-      const bytes = Math.min(head.length, this.#sendWindow, MAX_FRAME_BYTES);
-      if (bytes === head.length) this.#sendQueue.shift();
-      else this.#sendQueue[0] = head.subarray(bytes);
+      const head = this.#sendQueue[0] as Waiting<Uint8Array>;
+      const { chunk, loan } = head;
+      const bytes = Math.min(chunk.length, this.#sendWindow, MAX_FRAME_BYTES);
+      const isWhole = bytes === chunk.length;
+      if (isWhole) this.#sendQueue.shift();
+      else head.chunk = chunk.subarray(bytes);
       this.#sendWindow -= bytes;
       this.#queuedBytes -= bytes;
-      this.#port.sendData(this.id, bytes === head.length ? head : head.subarray(0, bytes));
+      const body = isWhole ? chunk : chunk.subarray(0, bytes);
+      const isAnsweredFor = withLoan(loan, () => this.#port.sendData(this.id, body));
+      if (isAnsweredFor !== true) loan?.lose();
+      if (isWhole) loan?.release();
     }
     if (this.#queuedBytes === 0 && this.#isEndRequested && !this.#isFinSent && this.#isOpened)
       this.#sendFin();
@@ -230,9 +252,11 @@ export class YamuxStream implements ByteStream {
 
   #deliver(): void {
     while (!this.#isPaused && this.#receivedBytes > 0 && !this.#isClosed) {
-      const piece = this.#received.shift() as Buffer;
-      this.#receivedBytes -= piece.length;
-      this.#handler?.onData(piece);
+      const { chunk, loan } = this.#received.shift() as Waiting<Buffer>;
+      this.#receivedBytes -= chunk.length;
+      const isAnsweredFor = withLoan(loan, () => this.#handler?.onData(chunk));
+      if (isAnsweredFor !== true) loan?.lose();
+      loan?.release();
       this.#returnCredit();
     }
     if (this.#receivedBytes === 0 && this.#isFinReceived && !this.#isPaused) this.#deliverEnd();
