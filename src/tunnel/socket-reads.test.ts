@@ -77,7 +77,7 @@ async function receive(socket: Socket, isSlow: boolean): Promise<string> {
 }
 
 /** Two relays joined by a mux session: what comes to the port goes to `targetPort`. */
-async function muxedHop(t: Cleanup, targetPort: number): Promise<number> {
+async function muxedHop(t: Cleanup, targetPort: number): Promise<{ port: number; session: YamuxSession }> {
   const clock = systemClock;
   const sessions: YamuxSession[] = [];
   const onStream = (stream: YamuxStream): void => {
@@ -99,7 +99,7 @@ async function muxedHop(t: Cleanup, targetPort: number): Promise<number> {
     for (const session of [near, ...sessions]) session.close();
   });
   const entry = await listen(t, (socket) => relay(socketStream(socket), near.openStream(), { clock }));
-  return portOf(entry);
+  return { port: portOf(entry), session: near };
 }
 
 for (const [what, isSlow] of [
@@ -107,8 +107,14 @@ for (const [what, isSlow] of [
   ['readers that stop now and then', true],
 ] as const) {
   test(`many streams through one mux arrive unharmed: ${what}`, async (t) => {
-    const source = await listen(t, sendFile);
-    const port = await muxedHop(t, await muxedHop(t, portOf(source)));
+    let open = 0;
+    const source = await listen(t, (socket) => {
+      open += 1;
+      socket.once('close', () => (open -= 1));
+      sendFile(socket);
+    });
+    const inner = await muxedHop(t, portOf(source));
+    const { port, session } = await muxedHop(t, inner.port);
     const expected = sha256Of(SIZE_BYTES);
     const sockets = await Promise.all(Array.from({ length: 4 }, () => dial(port)));
     const hashes = await Promise.all(
@@ -119,6 +125,8 @@ for (const [what, isSlow] of [
       }),
     );
     assert.deepEqual(new Set(hashes), new Set([expected]));
+    await waitFor(() => session.streamCount + inner.session.streamCount === 0, { what: 'the end of all' });
+    await waitFor(() => open === 0, { what: 'the close of what the source sends through' });
   });
 }
 
