@@ -155,7 +155,7 @@ mkdirSync(join(root, 'dist'), { recursive: true });
 const temporary = join(root, `dist/.edge.${process.pid}`);
 writeFileSync(
   temporary,
-  `#!/usr/bin/env node
+  `${readFileSync(join(root, 'src/cmd/shell-init.sh'), 'utf8').trimEnd()}
 const EDGE_PACKS=${JSON.stringify(places)};
 ${outputFiles[0].text.trimEnd()}
 //${names.map((name) => packs[name]).join('')}

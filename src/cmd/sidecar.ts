@@ -93,6 +93,8 @@ export async function run(argv: readonly string[], programName: string): Promise
     component: 'sidecar',
   });
   const { log } = context;
+  if (file !== undefined && process.pid === 1)
+    log.warn('what the command leaves behind will stay as zombies: start "edge", not "node edge"');
   const child: ChildCommand | undefined =
     file === undefined
       ? undefined

@@ -1,9 +1,8 @@
 /**
  * The command that runs beside the sidecar: started once, gets every signal, and its end is the sidecar's.
  *
- * As PID 1 of a container the sidecar reaps the command itself. Node reaps only processes that it started, so
- * orphans of the command stay zombies until the container ends; a command that leaves such orphans wants a small
- * init (`tini`, or the pod's `shareProcessNamespace`) in front.
+ * Node reaps only processes that it started. What the command leaves behind is reaped by the shell that stands in front
+ * of the program when it is PID 1 of a container (src/cmd/shell-init.sh).
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
