@@ -1,6 +1,6 @@
 /**
  * Throws damaged files at what reads frps's configurations: templates, TOML, YAML, JSON, keys. Each is read, or refused
- * with an error that names its source; what is read is within bounds. FUZZ_SEED repeats a run, FUZZ_MS sets its time.
+ * with an error that names its source; what is read is within bounds.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -8,13 +8,7 @@ import { errorCode } from '../../src/lib/errors.ts';
 import { CONFIG_CODES } from '../../src/router/errors.ts';
 import { buildFrpsConfig, readFrpsSettings } from '../../src/router/frps-file/config.ts';
 import { parseCachedSpec } from '../../src/router/spec-cache.ts';
-import { createRandom } from '../support/random.ts';
-
-const SEED = Number(process.env['FUZZ_SEED'] ?? Date.now() % 1_000_000_000);
-const TIME_MS = Number(process.env['FUZZ_MS'] ?? 1000);
-
-const random = createRandom(SEED);
-const below = (limit: number): number => Math.floor(random() * limit);
+import { below, fuzz } from '../support/fuzz.ts';
 
 const SEEDS = [
   'bindPort = 7000\nauth.token = "{{ .Envs.TOKEN }}"\n[transport]\ntcpMux = false\n[transport.tls]\nforce = true\n',
@@ -82,11 +76,10 @@ function damaged(): string {
   return text;
 }
 
-test(`damaged configuration files are read or refused by name (seed ${SEED})`, () => {
-  const endAt = Date.now() + TIME_MS;
+test('damaged configuration files are read or refused by name', async () => {
   let read = 0;
   let refused = 0;
-  while (Date.now() < endAt) {
+  await fuzz('router configuration', () => {
     const text = damaged();
     const name = NAMES[below(NAMES.length)] ?? '';
     const secrets = {
@@ -113,11 +106,11 @@ test(`damaged configuration files are read or refused by name (seed ${SEED})`, (
       refused++;
     }
     assert.equal(({} as Record<string, unknown>)['bindPort'], undefined);
-  }
+  });
   assert.ok(read > 0 && refused > 0, `read ${read}, refused ${refused}`);
 });
 
-test(`a damaged cache is read or refused (seed ${SEED})`, () => {
+test('a damaged cache is read or refused', () => {
   const whole = '{"version":1,"spec":{"frps":{"bindPort":7000,"auth":{"tokenFrom":{"file":"/f"}}}}}';
   for (let at = 0; at < whole.length; at++) assert.throws(() => parseCachedSpec(whole.slice(0, at)), Error);
   assert.equal(parseCachedSpec(whole).frps.bindPort, 7000);
