@@ -8,18 +8,23 @@ import { parseArgs } from 'node:util';
 import { drawChart } from '../bench/chart.mjs';
 import { GROUPS, PARTS } from '../bench/parts.mjs';
 import { findPeers, startPaths } from '../bench/paths/all.mjs';
+import { dnsBench } from '../bench/dns.mjs';
 import { BenchProcesses } from '../bench/processes.mjs';
 import { addDerived, budgetTable, mainTable } from '../bench/report.mjs';
 import { runRounds } from '../bench/rounds.mjs';
 import { soak } from '../bench/soak.mjs';
 
 const USAGE = `Usage: npm run bench -- [--rounds N] [--seconds N] [--only TEXT] [--profile DIR] [PART...]
-Parts: ${Object.keys(GROUPS).join(', ')}, soak; without any all but soak, which also rewrites docs/benchmarks.md.
+Parts: ${Object.keys(GROUPS).join(', ')}, soak, dns; without any all but soak and dns. A full run, and one of dns, rewrites
+its figures in docs/benchmarks.md.
 --rounds   times that each path is measured, in turn with the others (default 5)
 --seconds  of each measurement (default 2)
 --only     paths whose name contains TEXT; may be given several times
 --profile  directory for a CPU profile of each process of edge
 Programs to compare with are found on PATH, or by EDGE_BENCH_HAPROXY, EDGE_BENCH_FRPS, EDGE_BENCH_FRPC, EDGE_BENCH_RATHOLE.`;
+
+/** Parts that run alone, with processes of their own. */
+const ALONE = new Set(['soak', 'dns']);
 
 const root = join(import.meta.dirname, '..');
 const capture = (command, args) => execFileSync(command, args, { cwd: root, encoding: 'utf8' }).trim();
@@ -35,7 +40,7 @@ function readArguments() {
       help: { type: 'boolean', default: false },
     },
   });
-  const unknown = positionals.find((name) => name !== 'soak' && GROUPS[name] === undefined);
+  const unknown = positionals.find((name) => !ALONE.has(name) && GROUPS[name] === undefined);
   if (values.help || unknown !== undefined) {
     console.error(unknown === undefined ? USAGE : `unknown part ${unknown}\n${USAGE}`);
     process.exit(unknown === undefined ? 0 : 2);
@@ -67,16 +72,14 @@ function describeRun(peers) {
   ].join('; ');
 }
 
-const MARK = { begin: '<!-- figures: begin -->', end: '<!-- figures: end -->' };
-
-/** Puts the figures between the marks of docs/benchmarks.md; what people wrote around them stays. */
-function writeDocs(results, lines) {
+/** Puts figures between their marks in docs/benchmarks.md; what people wrote around them stays. */
+function writeDocs(what, lines) {
   const file = join(root, 'docs/benchmarks.md');
   const text = readFileSync(file, 'utf8');
-  const [from, to] = [text.indexOf(MARK.begin), text.indexOf(MARK.end)];
-  if (from < 0 || to < from) throw new Error(`${file}: the marks around the figures are missing`);
-  writeFileSync(file, `${text.slice(0, from)}${MARK.begin}\n\n${lines.join('\n')}\n\n${text.slice(to)}`);
-  writeFileSync(join(root, 'docs/benchmarks.svg'), drawChart(results));
+  const [begin, end] = [`<!-- ${what}: begin -->`, `<!-- ${what}: end -->`];
+  const [from, to] = [text.indexOf(begin), text.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`${file}: the marks around the ${what} are missing`);
+  writeFileSync(file, `${text.slice(0, from)}${begin}\n\n${lines.join('\n')}\n\n${text.slice(to)}`);
 }
 
 async function withProcesses(profile, run) {
@@ -104,7 +107,20 @@ async function compare({ rounds, seconds, only, profile, names }) {
   const run = `${describeRun(peers)}; ${rounds} rounds of ${seconds} s.`;
   const lines = [run, '', ...mainTable(results), '', ...budgetTable(results)];
   console.log(lines.join('\n'));
-  if (isWhole) writeDocs(results, lines);
+  if (!isWhole) return;
+  writeDocs('figures', lines);
+  writeFileSync(join(root, 'docs/benchmarks.svg'), drawChart(results));
+}
+
+async function compareDns({ rounds, seconds, profile }) {
+  const report = (text) => console.error(text);
+  const figures = await withProcesses(profile, (processes) =>
+    dnsBench(processes, { rounds, seconds, report }),
+  );
+  const dnsmasq = capture('dnsmasq', ['--version']).split(' ')[2];
+  const lines = [`${describeRun({})}, dnsmasq ${dnsmasq}; ${rounds} rounds of ${seconds} s.`, '', ...figures];
+  console.log(lines.join('\n'));
+  if (profile === undefined) writeDocs('dns figures', lines);
 }
 
 const options = readArguments();
@@ -115,5 +131,6 @@ if (options.names.includes('soak')) {
     (await withProcesses(options.profile, (processes, cleanups) => soak(processes, cleanups))).join('\n'),
   );
 }
-const compared = options.names.filter((name) => name !== 'soak');
+if (options.names.includes('dns')) await compareDns(options);
+const compared = options.names.filter((name) => !ALONE.has(name));
 if (compared.length > 0 || options.names.length === 0) await compare({ ...options, names: compared });

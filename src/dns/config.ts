@@ -20,6 +20,9 @@ export interface DnsLimits {
   staleMs: number;
   maxCacheEntries: number;
   maxCacheBytes: number;
+  /** Finished UDP answers kept by the bytes of their query, and what those take together; all are forgotten beyond. */
+  maxRemembered: number;
+  maxRememberedBytes: number;
   /** TCP connections open at once. */
   maxConnections: number;
   /** Queries of one TCP connection being answered at once; more are left unread. */
@@ -41,6 +44,8 @@ export const DEFAULT_DNS_LIMITS: DnsLimits = {
   staleMs: 86_400_000,
   maxCacheEntries: 10_000,
   maxCacheBytes: 8 * 1024 * 1024,
+  maxRemembered: 16_384,
+  maxRememberedBytes: 4 * 1024 * 1024,
   maxConnections: 256,
   maxPipelined: 32,
   idleTimeoutMs: 10_000,

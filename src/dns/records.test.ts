@@ -82,7 +82,7 @@ test('ageing lowers every TTL, never below one second, and leaves the kept reply
       'ttl' in record ? record.ttl : undefined,
     );
   };
-  assert.deepEqual(ttls(ageReply(reply, 10).body), [50, 80, 1]);
+  assert.deepEqual(ttls(ageReply(reply, 10, 0).body), [50, 80, 1]);
   assert.deepEqual(ttls(staleReply(reply, 30, 3).body), [30, 30, 30]);
   assert.deepEqual(ttls(reply.body), [60, 90, 5]);
 });

@@ -66,9 +66,9 @@ function ttlSeconds(bytes: Uint8Array, offset: number): number {
   return seconds > 0x7fff_ffff ? 0 : seconds;
 }
 
-/** A copy of a cached reply whose TTLs are `elapsedSeconds` older, never below one second. */
-export function ageReply(reply: Reply, elapsedSeconds: number): Reply {
-  return withTtls(reply, 'cache', (seconds) => Math.max(1, seconds - elapsedSeconds));
+/** A copy of a cached reply whose TTLs are `elapsedSeconds` older, never below one second; the next second is `sameUntil`. */
+export function ageReply(reply: Reply, elapsedSeconds: number, sameUntil: number): Reply {
+  return { ...withTtls(reply, 'cache', (seconds) => Math.max(1, seconds - elapsedSeconds)), sameUntil };
 }
 
 /** A copy of an expired reply with the short TTL that RFC 8767 4 asks for, seconds. */

@@ -1,10 +1,11 @@
 /** The protocol rules in front of every handler, and what happens when a handler fails. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import { decode, encode } from 'dns-packet';
 import { silentLogger } from '../lib/log.ts';
 import { createChain } from './chain.ts';
 import { Counters } from './counters.ts';
+import { PacketMemory } from './packet-memory.ts';
 import { createResponder } from './responder.ts';
 import { emptyReply } from './wire.ts';
 import type { DecodedPacket, RecordType } from 'dns-packet';
@@ -14,13 +15,18 @@ import type { Reply } from './wire.ts';
 
 function setUp(handler: Handler = () => emptyReply('zone', 0)) {
   const counters = new Counters();
+  const memory = new PacketMemory({ maxEntries: 100, maxBytes: 10_000 });
+  const state = { version: 1, now: 0 };
   const responder = createResponder({
     chain: createChain([handler]),
     counters,
     log: silentLogger,
     maxPending: 2,
+    memory,
+    version: () => state.version,
+    now: () => state.now,
   });
-  return { counters, responder };
+  return { counters, responder, memory, state };
 }
 
 function bytesFor(type: string, qclass = 1, name = 'example.org', flags = 0x100): Buffer {
@@ -121,4 +127,70 @@ test('every answer is counted by transport, type, rcode and handler', () => {
     'udp other NOERROR zone 1',
     'udp SRV NOERROR zone 2',
   ]);
+});
+
+describe('a question asked again in the same words', () => {
+  const reply: Reply = { ...emptyReply('zone', 0), sameUntil: Number.POSITIVE_INFINITY };
+
+  function counting(make: () => Reply) {
+    const asked: string[] = [];
+    const world = setUp((query) => {
+      asked.push(query.name);
+      return make();
+    });
+    const ask = (bytes: Buffer, transport: 'udp' | 'tcp' = 'udp'): void => {
+      void world.responder.respond(bytes, transport);
+    };
+    return { ...world, asked, ask };
+  }
+
+  test('is answered without asking, and counted as before', () => {
+    const { responder, asked, counters } = counting(() => reply);
+    const first = responder.respond(bytesFor('A'), 'udp');
+    const again = bytesFor('A');
+    again.writeUInt16BE(0x4711, 0);
+    const second = responder.respond(again, 'udp');
+    assert.ok(Buffer.isBuffer(first) && Buffer.isBuffer(second));
+    assert.equal(second.readUInt16BE(0), 0x4711);
+    assert.deepEqual(second.subarray(2), first.subarray(2));
+    assert.equal(asked.length, 1);
+    assert.equal(counters.queries()[0]?.count, 2);
+    assert.equal(counters.cacheHits, 0);
+  });
+
+  test('is looked at again when the zone has changed', () => {
+    const { ask, asked, state } = counting(() => reply);
+    ask(bytesFor('A'));
+    state.version += 1;
+    ask(bytesFor('A'));
+    assert.equal(asked.length, 2);
+  });
+
+  test('is looked at again when a TTL has changed, and counts as a hit of the cache until then', () => {
+    const { ask, asked, state, counters } = counting(() => ({
+      ...emptyReply('cache', 0),
+      sameUntil: 1000,
+    }));
+    ask(bytesFor('A'));
+    state.now = 999;
+    ask(bytesFor('A'));
+    assert.deepEqual([asked.length, counters.cacheHits], [1, 1]);
+    state.now = 1000;
+    ask(bytesFor('A'));
+    assert.equal(asked.length, 2);
+  });
+
+  test('in a spelling of its own, with an option, over TCP, or without a promise from the answer is not kept', () => {
+    const odd: [Buffer, 'udp' | 'tcp', Reply][] = [
+      [bytesFor('A', 1, 'exAmple.org'), 'udp', reply],
+      [Buffer.concat([bytesFor('A'), Buffer.from('behind')]), 'udp', reply],
+      [bytesFor('A'), 'tcp', reply],
+      [bytesFor('A'), 'udp', emptyReply('forward', 0)],
+    ];
+    for (const [bytes, transport, answer] of odd) {
+      const { ask, asked, memory } = counting(() => answer);
+      for (let round = 0; round < 2; round += 1) ask(bytes, transport);
+      assert.deepEqual([asked.length, memory.size], [2, 0]);
+    }
+  });
 });

@@ -1,12 +1,12 @@
 /** One message in, at most one out: protocol rules in front of the handler chain. Touches no socket and never throws. */
 import { errorMessage } from '../lib/errors.ts';
 import { encodeRecordData } from './codec.ts';
-
 import {
   CLASS,
   emptyReply,
   encodeHeaderOnly,
   encodeReply,
+  isCommon,
   parseQuery,
   RCODE,
   TCP_MESSAGE_BYTES,
@@ -16,15 +16,21 @@ import {
 import type { Logger } from '../lib/log.ts';
 import type { Next } from './chain.ts';
 import type { Counters, Transport } from './counters.ts';
+import type { PacketMemory } from './packet-memory.ts';
 import type { Query, Reply } from './wire.ts';
 
 /** What a responder needs. */
 export interface ResponderOptions {
   chain: Next;
+  /** Changes when what the chain answers may have changed; remembered answers are forgotten then. */
+  version: () => number;
+  now: () => number;
   counters: Counters;
   log: Logger;
   /** Queries that may wait for an upstream at once; more are answered SERVFAIL. */
   maxPending: number;
+  /** Keeps finished answers. */
+  memory: PacketMemory;
 }
 
 /** Answers messages. */
@@ -36,12 +42,30 @@ export interface Responder {
 }
 
 /** Creates a responder. */
-export function createResponder({ chain, counters, log, maxPending }: ResponderOptions): Responder {
+export function createResponder(options: ResponderOptions): Responder {
+  const { chain, counters, log, maxPending, now, version, memory } = options;
+  let memoryVersion = version();
   let pending = 0;
 
   const finish = (query: Query, reply: Reply, transport: Transport): Buffer => {
-    counters.answered(transport, query.type, reply.rcode, reply.handler);
-    return encodeReply(query, reply, transport === 'udp' ? udpLimit(query) : TCP_MESSAGE_BYTES);
+    const kind = counters.answered(transport, query.type, reply.rcode, reply.handler);
+    if (transport === 'tcp') return encodeReply(query, reply, TCP_MESSAGE_BYTES);
+    const answer = encodeReply(query, reply, udpLimit(query));
+    if (reply.sameUntil !== undefined && isCommon(query))
+      memory.set(query.bytes, answer, reply.sameUntil, kind);
+    return answer;
+  };
+
+  const recall = (bytes: Buffer): Buffer | undefined => {
+    if (version() !== memoryVersion) {
+      memory.clear();
+      memoryVersion = version();
+    }
+    const answer = memory.get(bytes, now);
+    if (answer === undefined) return undefined;
+    counters.answeredLike(memory.hitTag);
+    if (memory.hitUntil !== Number.POSITIVE_INFINITY) counters.cacheHits += 1; // the zone's are good for ever
+    return answer;
   };
 
   const fail = (query: Query, err: unknown, transport: Transport): Buffer => {
@@ -66,6 +90,8 @@ export function createResponder({ chain, counters, log, maxPending }: ResponderO
       return pending;
     },
     respond(bytes, transport) {
+      const recalled = transport === 'udp' ? recall(bytes) : undefined;
+      if (recalled !== undefined) return recalled;
       const query = parseQuery(bytes);
       if (query === undefined) {
         counters.dropped += 1;

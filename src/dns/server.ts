@@ -12,6 +12,7 @@ import { Counters } from './counters.ts';
 import { createCacheHandler } from './handlers/cache.ts';
 import { createForwardHandler } from './handlers/forward.ts';
 import { createZoneHandler } from './handlers/zone.ts';
+import { PacketMemory } from './packet-memory.ts';
 import { withoutOwn } from './resolv-conf.ts';
 import { createResponder } from './responder.ts';
 import { listenTcp } from './tcp.ts';
@@ -95,6 +96,7 @@ class EmbeddedDnsServer implements DnsServer {
   readonly #limits: DnsLimits;
   readonly #counters = new Counters();
   readonly #cache: AnswerCache;
+  readonly #memory: PacketMemory;
   readonly #connections = new Set<TcpConnection>();
   #upstreams: readonly HostPort[];
   #pool: UpstreamPool;
@@ -109,6 +111,8 @@ class EmbeddedDnsServer implements DnsServer {
     this.#deps = deps;
     this.#limits = { ...DEFAULT_DNS_LIMITS, ...config.limits };
     this.#cache = new AnswerCache(this.#limits.maxCacheEntries, this.#limits.maxCacheBytes);
+    const { maxRemembered, maxRememberedBytes } = this.#limits;
+    this.#memory = new PacketMemory({ maxEntries: maxRemembered, maxBytes: maxRememberedBytes });
     this.#upstreams = config.upstreams;
     this.#pool = this.#createPool();
     this.#responder = this.#createResponder();
@@ -137,6 +141,7 @@ class EmbeddedDnsServer implements DnsServer {
     this.#upstreams = upstreams;
     this.#pool.replace(withoutOwn(upstreams, this.#ownAddresses()));
     this.#cache.clear();
+    this.#memory.clear();
   }
 
   stats(): DnsStats {
@@ -195,6 +200,7 @@ class EmbeddedDnsServer implements DnsServer {
     for (const connection of this.#connections) connection.destroy();
     await this.#closeListeners();
     this.#cache.clear();
+    this.#memory.clear();
     this.#pool = this.#createPool();
     this.#responder = this.#createResponder();
   }
@@ -258,7 +264,15 @@ class EmbeddedDnsServer implements DnsServer {
       createForwardHandler({ pool: this.#pool, counters, maxOutstanding: limits.maxOutstanding }),
       (query) => zone.outside(query),
     ]);
-    return createResponder({ chain, counters, log, maxPending: limits.maxPending });
+    return createResponder({
+      chain,
+      counters,
+      log,
+      memory: this.#memory,
+      maxPending: limits.maxPending,
+      now: () => clock.now(),
+      version: () => zone.version,
+    });
   }
 }
 

@@ -91,9 +91,16 @@ export interface Reply {
   readonly extendedError?: number;
   /** How long and by which offsets (from the start of `body`) its TTLs may be aged; absent: never cached. */
   readonly freshness?: { readonly seconds: number; readonly ttlOffsets: readonly number[] };
+  /**
+   * Until when (of the monotonic clock, milliseconds) the same bytes get the same answer: Infinity as long as the zone
+   * says the same. Absent: the next query must be looked at.
+   */
+  readonly sameUntil?: number;
 }
 
 const NO_BYTES = Buffer.alloc(0);
+/** An OPT record without options, bytes. */
+const PLAIN_OPT_BYTES = 11;
 
 /** A reply without records. */
 export function emptyReply(handler: HandlerName, rcode: number, extendedError?: number): Reply {
@@ -223,6 +230,16 @@ function areOptionsWhole(bytes: Uint8Array, start: number, end: number): boolean
   return offset === end;
 }
 
+/**
+ * Whether others are likely to ask in the very same words: no spelling of its own (0x20), no cookies or other options, and
+ * nothing behind the question but a plain OPT.
+ */
+export function isCommon(query: Query): boolean {
+  const { bytes, questionEnd, edns, name } = query;
+  if (bytes.length !== questionEnd + (edns === undefined ? 0 : PLAIN_OPT_BYTES)) return false;
+  return bytes.toString('latin1', HEADER_BYTES, questionEnd - 4) === name;
+}
+
 /** The largest answer that this query may get over UDP, bytes. */
 export function udpLimit(query: Query): number {
   if (query.edns === undefined) return PLAIN_UDP_BYTES;
@@ -233,7 +250,7 @@ export function udpLimit(query: Query): number {
 export function encodeReply(query: Query, reply: Reply, limitBytes: number): Buffer {
   const { bytes, questionEnd, edns } = query;
   const hasError = edns !== undefined && reply.extendedError !== undefined;
-  const optBytes = edns === undefined ? 0 : hasError ? 17 : 11;
+  const optBytes = edns === undefined ? 0 : hasError ? PLAIN_OPT_BYTES + 6 : PLAIN_OPT_BYTES;
   const isTruncated = questionEnd + reply.body.length + optBytes > limitBytes;
   const bodyBytes = isTruncated ? 0 : reply.body.length;
   const out = Buffer.allocUnsafe(questionEnd + bodyBytes + optBytes);
@@ -266,7 +283,7 @@ export function encodeHeaderOnly(bytes: Uint8Array, rcode: number): Buffer {
 /** The query that asks an upstream the same question; `hasEdns` false is for servers that answer FORMERR to OPT. */
 export function encodeUpstreamQuery(query: Query, id: number, hasEdns: boolean): Buffer {
   const { questionEnd } = query;
-  const out = Buffer.alloc(questionEnd + (hasEdns ? 11 : 0));
+  const out = Buffer.alloc(questionEnd + (hasEdns ? PLAIN_OPT_BYTES : 0));
   out.set(query.bytes.subarray(HEADER_BYTES, questionEnd), HEADER_BYTES);
   writeUint16(out, 0, id);
   writeUint16(out, 2, query.flags & (FLAG.RD | FLAG.CD));

@@ -39,6 +39,7 @@ export function positiveReply(answers: readonly Buffer[], additionals: readonly 
     answers: answers.length,
     authorities: 0,
     additionals: additionals.length,
+    sameUntil: Number.POSITIVE_INFINITY,
     body: Buffer.concat([...answers, ...additionals]),
   };
 }
@@ -52,6 +53,7 @@ export function negativeReply(rcode: number, soa: Buffer): Reply {
     answers: 0,
     authorities: 1,
     additionals: 0,
+    sameUntil: Number.POSITIVE_INFINITY,
     body: soa,
   };
 }

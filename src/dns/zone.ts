@@ -54,6 +54,8 @@ export interface Zone {
   outside(query: Query): Reply;
   /** Number of entries. */
   readonly size: number;
+  /** Another one whenever a reply may have become another. */
+  readonly version: number;
 }
 
 const LABEL = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/iu;
@@ -128,6 +130,10 @@ class ServiceZone implements Zone {
 
   get size(): number {
     return this.#size;
+  }
+
+  get version(): number {
+    return this.#serial;
   }
 
   replace(entries: readonly ZoneEntry[]): void {

@@ -48,6 +48,7 @@ describe('a fresh answer', () => {
     const reply = await ask();
     assert.equal(reply.handler, 'cache');
     assert.equal(reply.body.readUInt32BE(6), 40);
+    assert.equal(reply.sameUntil, 21_000, 'until the second is over');
     assert.deepEqual([upstream.asked, counters.cacheHits, counters.cacheMisses], [1, 1, 1]);
   });
 

@@ -51,7 +51,8 @@ export function createCacheHandler({ cache, counters, clock, limits }: CacheOpti
     const now = clock.now();
     if (entry !== undefined && now < entry.expiresAt) {
       counters.cacheHits += 1;
-      return ageReply(entry.reply, Math.floor((now - entry.storedAt) / 1000));
+      const elapsedSeconds = Math.floor((now - entry.storedAt) / 1000);
+      return ageReply(entry.reply, elapsedSeconds, entry.storedAt + (elapsedSeconds + 1) * 1000);
     }
     counters.cacheMisses += 1;
     const expired = entry !== undefined && now < entry.expiresAt + limits.staleMs ? entry : undefined;
