@@ -6,6 +6,7 @@ import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'n
 import { dirname, join, relative } from 'node:path';
 import { brotliCompressSync, constants } from 'node:zlib';
 import { build } from 'esbuild';
+import { pageBundle } from './scripts/page-bundle.mjs';
 
 const root = import.meta.dirname;
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -79,7 +80,7 @@ export function LineCounter() { return new (require('yaml').LineCounter)(); }`,
   },
 };
 
-const COMMON_PLUGINS = [leaveOutAddons, deferYaml];
+const COMMON_PLUGINS = [leaveOutAddons, deferYaml, pageBundle];
 
 /** Whether a module needs, in the end, something heavy. */
 function isHeavy(inputs, path) {

@@ -42,7 +42,11 @@ const WRAPPERS = {
   ajv: ['src/api/validate.ts'],
   yaml: ['src/lib/yaml.ts'],
   'smol-toml': ['src/lib/toml.ts'],
-  ws: ['src/tunnel/websocket/'],
+  // a byte stream for the tunnel, and frames of a terminal: layers that cannot share
+  ws: ['src/tunnel/websocket/', 'src/apiserver/terminal/socket.ts'],
+  // the browser's half, bundled apart
+  '@xterm/xterm': ['src/apiserver/terminal/page/'],
+  '@xterm/addon-fit': ['src/apiserver/terminal/page/'],
   'prom-client': ['src/lib/metrics.ts'],
   '@hono/node-server': ['src/lib/http.ts'],
   hono: ['src/lib/', 'src/apiserver/', 'src/router/', 'src/sidecar/'],

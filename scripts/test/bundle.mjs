@@ -1,6 +1,7 @@
 // Bundles TypeScript test and bench files for the Node that runs them: Node 20 cannot strip types by itself.
 import { join, relative } from 'node:path';
 import { build } from 'esbuild';
+import { pageBundle } from '../page-bundle.mjs';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -22,6 +23,7 @@ export async function bundle(entries, outdir) {
     sourcemap: true,
     outExtension: { '.js': '.cjs' },
     loader: { '.wasm': 'binary', '.html': 'text', '.sql': 'text' },
+    plugins: [pageBundle],
     logLevel: 'warning',
   });
   return entries.map((entry) => join(relative(root, outdir), entry.replace(/\.ts$/u, '.cjs')));

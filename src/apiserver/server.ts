@@ -219,8 +219,12 @@ class Server implements ApiServer {
   }
 
   async #startAdapter(store: DurableStore): Promise<void> {
+    const tls = this.#tls;
     this.#adapter = createAdapter(this.#config.adapter, {
       store,
+      dataDir: this.#config.dataDir,
+      tls: tls === undefined ? undefined : { ...TLS_SETTINGS, ...tls },
+      sshAuthority: () => this.#certificates?.sshAuthority,
       clock: this.#clock,
       random: this.#random,
       log: this.#log,

@@ -2,16 +2,46 @@
 import type { AdapterConfig } from '../apiserver/adapter/adapter.ts';
 import { parseHostPort } from '../lib/address.ts';
 import { UsageError } from '../lib/errors.ts';
-import { durationOption, stringOption } from '../lib/options.ts';
+import { durationOption, listOption, stringOption, switchOption } from '../lib/options.ts';
 import type { OptionValues } from '../lib/options.ts';
 import { readTextFile } from './options.ts';
+import { readCredentials, tunnelOptions } from './tunnel-options.ts';
 
 /** The adapter's part of `edge apiserver`. */
 export const adapterOptions = {
   adapterListen: stringOption({
-    description: 'serve the Frp Adapter endpoints, plain HTTP; tokens are asked for except on loopback',
+    description: 'serve the Frp Adapter endpoints and web terminals; tokens are asked for except on loopback',
     placeholder: 'HOST:PORT',
     env: 'FRP_ADAPTER_ADDRESS',
+  }),
+  adapterTls: switchOption({
+    description: "serve them by HTTPS with this server's certificate",
+    env: 'FRP_ADAPTER_TLS',
+  }),
+  adapterRequireToken: switchOption({
+    description: 'ask for a token on loopback too, as behind a TLS proxy',
+    env: 'FRP_ADAPTER_REQUIRE_TOKEN',
+  }),
+  adapterOrigin: listOption({
+    description: 'origin of web pages that may use them beside their own, https://HOST',
+    placeholder: 'ORIGIN',
+    env: 'FRP_ADAPTER_ORIGIN',
+  }),
+  ...tunnelOptions,
+  recordingsDir: stringOption({
+    description: 'record terminals in this directory',
+    placeholder: 'DIR',
+    env: 'EDGE_RECORDINGS_DIR',
+    defaultText: 'not recorded',
+  }),
+  terminalIdleTimeout: durationOption({
+    description: 'end terminals in which nothing happens; 0 never',
+    default: '30m',
+    env: 'EDGE_TERMINAL_IDLE_TIMEOUT',
+  }),
+  terminalCertificates: switchOption({
+    description: 'let administrators log in to nodes with SSH certificates issued on the spot',
+    env: 'EDGE_TERMINAL_CERTIFICATES',
   }),
   frpServerApi: stringOption({
     description: 'follow an unmodified frps by its dashboard, http://HOST:PORT',
@@ -53,11 +83,25 @@ const MAX_INTERVAL_MS = 10 * 60_000;
 /** Checks the settings; throws UsageError that names the wrong one. */
 export function readAdapterConfig(settings: OptionValues<typeof adapterOptions>): AdapterConfig {
   const { adapterListen } = settings;
+  for (const origin of settings.adapterOrigin)
+    if (!URL.canParse(origin) || new URL(origin).origin !== origin)
+      throw new UsageError(
+        `--adapter-origin: "${origin}" is not of the form https://HOST or https://HOST:PORT`,
+      );
   return {
     listen:
       adapterListen === undefined
         ? undefined
         : parseHostPort(adapterListen, '--adapter-listen (FRP_ADAPTER_ADDRESS)'),
+    isTls: settings.adapterTls,
+    isTokenRequired: settings.adapterRequireToken,
+    origins: settings.adapterOrigin,
+    terminals: {
+      credentials: readCredentials(settings),
+      idleTimeoutMs: settings.terminalIdleTimeout,
+      recordingsDir: settings.recordingsDir,
+      isIssuing: settings.terminalCertificates,
+    },
     frps: readFrps(settings),
   };
 }

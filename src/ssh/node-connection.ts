@@ -2,6 +2,8 @@
  * A connection to a node's sshd through its Router: logs in for the time of the connection and asks for the service.
  * Used by `edge ctl` and by the API server's adapter, which bring the objects; nothing here speaks to an API server.
  */
+import { connect } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Router } from '../api/gen/types.ts';
 import { tokenFor } from '../api/router-tokens.ts';
 import type { RouterTokens } from '../api/router-tokens.ts';
@@ -14,6 +16,7 @@ import type { ByteStream } from '../tunnel/byte-stream.ts';
 import { createFrpClient } from '../tunnel/frpc/client.ts';
 import type { FrpClient, VisitorRequest } from '../tunnel/frpc/types.ts';
 import { createSealKeys } from '../tunnel/seal/keys.ts';
+import { socketStream } from '../tunnel/socket-stream.ts';
 import type { NodeTarget } from './node-target.ts';
 
 /** What it takes to get through a Router to a node's sshd. */
@@ -50,6 +53,7 @@ export async function connectNode(
 ): Promise<NodeConnection> {
   const { clock, random, signal } = deps;
   const { router, host, port, service } = target;
+  if (service === undefined) return dialSshd(target);
   const transport = transportOf(routers.find(({ metadata }) => metadata.name === router)?.spec);
   const client = createFrpClient(
     {
@@ -74,6 +78,32 @@ export async function connectNode(
     await client.stop();
     throw err;
   }
+}
+
+/** Connects to a port that is the sshd itself. */
+async function dialSshd({ node, host, port }: NodeTarget): Promise<NodeConnection> {
+  const socket = await new Promise<Socket>((resolve, reject) => {
+    const dialled = connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true });
+    const fail = (why: string): void => {
+      dialled.destroy();
+      const text = `cannot reach the sshd of ${node} at ${host}:${port}: ${why}`;
+      reject(new EdgeError('EDGE_ERR_SSH_ROUTER', text, { retryable: true }));
+    };
+    dialled.setTimeout(LOGIN_TIMEOUT_MS, () => fail(`no answer in ${LOGIN_TIMEOUT_MS / 1000}s`));
+    dialled.once('error', (err) => fail(errorMessage(err)));
+    dialled.once('connect', () => {
+      dialled.removeAllListeners('error').removeAllListeners('timeout').setTimeout(0);
+      resolve(dialled);
+    });
+  });
+  const stream = socketStream(socket);
+  return {
+    stream,
+    close() {
+      stream.destroy();
+      return Promise.resolve();
+    },
+  };
 }
 
 /** As sidecars ask: where sealing is required the Router sees a key derived from the secret, not the secret. */

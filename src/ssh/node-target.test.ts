@@ -47,3 +47,12 @@ test('a node that is unknown, offline or without an address is told apart', () =
   assert.throws(() => findNode([object('a', 'offline')], 'node-7'), { code: 'EDGE_ERR_SSH_NODE_OFFLINE' });
   assert.throws(() => findNode([object('a', 'online', '')], 'a'), { code: 'EDGE_ERR_SSH_NODE_ADDRESS' });
 });
+
+test('without a Router the endpoint is what the tunnel server is asked for; without that the port is the sshd', () => {
+  const foreign = { ...object('a', 'online'), metadata: { name: 'nodemaintenances-a' } };
+  const { service, router } = findNode([foreign], 'a');
+  assert.deepEqual([service, router], [undefined, '']);
+  const proxy = { type: 'FRP', endpoint: 'ssh-a.maintenance.pod' };
+  const visited = { ...foreign, spec: { ...foreign.spec, proxy } };
+  assert.equal(findNode([visited], 'a').service, 'ssh-a.maintenance.pod');
+});

@@ -7,8 +7,9 @@ import { EdgeError, UsageError } from '../lib/errors.ts';
 export interface NodeTarget {
   /** The node's name (`spec.nodeName`), under which people, audit logs and known_hosts files know it. */
   node: string;
-  /** `SERVICE.NAMESPACE`. */
-  service: string;
+  /** What to ask the tunnel server for: `SERVICE.NAMESPACE`; undefined where the port is the sshd itself. */
+  service: string | undefined;
+  /** The Router that answers for the node; empty where another program does. */
   router: string;
   host: string;
   port: number;
@@ -44,12 +45,22 @@ export function targetOf(object: NodeMaintenance): NodeTarget {
   const told = object.metadata.annotations?.[SSH_HOST_KEYS_ANNOTATION] ?? '';
   return {
     node,
-    service: `${service.name}.${MAINTENANCE_NAMESPACE}`,
+    service: serviceOf(object, service.name),
     router: object.metadata.annotations?.[ROUTER_ANNOTATION] ?? '',
     host,
     port,
     hostKeys: told.split('\n').filter((line) => line !== ''),
   };
+}
+
+/**
+ * Routers know services. A frps that is not ours has proxies: an `stcp` one is asked for by its name, which the object
+ * has as the endpoint; a `tcp` one is a port of the server that leads to the sshd.
+ */
+function serviceOf({ metadata, spec }: NodeMaintenance, name: string): string | undefined {
+  if ((metadata.annotations?.[ROUTER_ANNOTATION] ?? '') !== '') return `${name}.${MAINTENANCE_NAMESPACE}`;
+  const endpoint = spec.proxy?.endpoint ?? '';
+  return endpoint === '' ? undefined : endpoint;
 }
 
 /** Whether the Router that answers for the node says that it is connected. */

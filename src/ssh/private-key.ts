@@ -73,3 +73,11 @@ function skipStrings(bytes: Buffer, count: number): Buffer {
   }
   return bytes.subarray(at);
 }
+
+/** Makes an Ed25519 key for one use; `publicKey` is the line of a `.pub` file. */
+export function makePrivateKey(): { key: PrivateKey; publicKey: string } {
+  const pair = utils.generateKeyPairSync('ed25519');
+  const key = readPrivateKey(pair.private, 'the key made here');
+  if (key === undefined) throw new SshError('key', 'a key that was made cannot be read');
+  return { key, publicKey: pair.public };
+}

@@ -24,7 +24,12 @@ async function start(t: TestContext, tokens?: string) {
     nodes: createNodeWriter({ store: api.store, resource, clock: systemClock }),
     clock: systemClock,
     log: silentLogger,
-    authenticate: tokens === undefined ? undefined : createAuthenticator(parseTokenFile(tokens, 'tokens')),
+    rules: {
+      authenticate: createAuthenticator(tokens === undefined ? undefined : parseTokenFile(tokens, 'tokens')),
+      isOpen: tokens === undefined,
+      origins: [],
+    },
+    terminals: undefined,
     audit: undefined,
     notServing: () => undefined,
   });

@@ -1,4 +1,4 @@
-/** The Frp Adapter: four plain HTTP endpoints over NodeMaintenance objects, for programs that speak no Kubernetes API. */
+/** The Frp Adapter's HTTP: endpoints over NodeMaintenance objects for programs that speak no Kubernetes API, and terminals. */
 import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { NODE_MAINTENANCES } from '../../api/edge.ts';
@@ -10,11 +10,14 @@ import { errorMessage } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import { auditEntry, isAudited } from '../audit-entry.ts';
 import type { AuditLog } from '../audit.ts';
-import type { Credentials } from '../auth/authenticator.ts';
-import type { Identity, Role } from '../auth/roles.ts';
+import type { Role } from '../auth/roles.ts';
 import type { ApiContext, ApiEnv } from '../handlers/context.ts';
 import { toStatusError } from '../handlers/respond.ts';
 import type { NodeWriter } from './node-writer.ts';
+import { admit } from './admission.ts';
+import type { AdmissionRules } from './admission.ts';
+import { addPageRoutes, addTerminalRoutes } from '../terminal/routes.ts';
+import type { TerminalRoutesDeps } from '../terminal/routes.ts';
 import { answerOf, readReport, withReport, withState } from './objects.ts';
 import type { NodeReport } from './objects.ts';
 
@@ -23,8 +26,9 @@ export interface AdapterDeps {
   nodes: NodeWriter;
   clock: Clock;
   log: Logger;
-  /** Undefined where nobody is asked: on loopback addresses. Throws a 401 Status. */
-  authenticate: ((credentials: Credentials) => Identity) | undefined;
+  rules: AdmissionRules;
+  /** Terminals and commands on nodes; undefined leaves their paths out. */
+  terminals: Pick<TerminalRoutesDeps, 'gateway' | 'recordings' | 'canIssue'> | undefined;
   audit: AuditLog | undefined;
   /** Why requests are refused; undefined while serving. */
   notServing: () => string | undefined;
@@ -32,8 +36,9 @@ export interface AdapterDeps {
 
 /** Who may use it. */
 const ALLOWED: readonly Role[] = ['admin', 'cloud', 'router'];
-const LOCAL: Identity = { username: 'edge:adapter', groups: [], roles: ['admin'] };
 const MAX_BODY_BYTES = 16 * 1024;
+/** A command, a key and a certificate. */
+const MAX_COMMAND_BODY_BYTES = 128 * 1024;
 
 /** Creates the application. Every answer is `{"code", "data"}` or `{"code", "error": {"message"}}`. */
 export function createAdapterApp(deps: AdapterDeps): Hono<ApiEnv> {
@@ -51,20 +56,29 @@ export function createAdapterApp(deps: AdapterDeps): Hono<ApiEnv> {
     const outcome = { verb, resource: what, code, ms: clock.now() - startedAt };
     deps.audit?.write(auditEntry(c, outcome, clock));
   });
-  app.use(async (c, next) => {
+  app.use(async (_c, next) => {
     const problem = deps.notServing();
     if (problem !== undefined) throw statusError('ServiceUnavailable', problem);
-    c.set('identity', admit(c, deps));
     await next();
   });
-  app.use(
+  const limitBody = (maxSize: number) =>
     bodyLimit({
-      maxSize: MAX_BODY_BYTES,
+      maxSize,
       onError: () => {
-        throw statusError('RequestEntityTooLarge', `the request body is longer than ${MAX_BODY_BYTES} bytes`);
+        throw statusError('RequestEntityTooLarge', `the request body is longer than ${maxSize} bytes`);
       },
-    }),
-  );
+    });
+  app.use('/reverse_proxy_shell', limitBody(MAX_COMMAND_BODY_BYTES));
+  if (deps.terminals !== undefined) {
+    addPageRoutes(app);
+    addTerminalRoutes(app, { ...deps.terminals, nodes, rules: deps.rules, readFields });
+  }
+  app.use(async (c, next) => {
+    const { authorization, origin, host } = c.req.header();
+    c.set('identity', admit({ authorization, origin, host }, ALLOWED, deps.rules).identity);
+    await next();
+  });
+  app.use(limitBody(MAX_BODY_BYTES));
 
   const label = (c: ApiContext, verb: string, name: string): void => {
     c.set('verb', verb);
@@ -118,25 +132,8 @@ export function createAdapterApp(deps: AdapterDeps): Hono<ApiEnv> {
   return app;
 }
 
-function admit(c: ApiContext, { authenticate }: AdapterDeps): Identity {
-  if (authenticate === undefined) {
-    // a web page that the browser on this machine shows must not get in through the loopback address
-    if (c.req.header('origin') !== undefined) throw statusError('Forbidden', 'not for web pages');
-    return LOCAL;
-  }
-  // the transport that asks for a token; client certificates do not come this way
-  const identity = authenticate({
-    transport: 'https',
-    authorization: c.req.header('authorization'),
-    incoming: undefined,
-  });
-  if (!identity.roles.some((role) => ALLOWED.includes(role)))
-    throw statusError('Forbidden', `user "${identity.username}" has none of the roles ${ALLOWED.join(', ')}`);
-  return identity;
-}
-
 /** The parameters of a request: a form, or a JSON object. */
-async function readFields(c: ApiContext): Promise<Readonly<Record<string, unknown>>> {
+export async function readFields(c: ApiContext): Promise<Readonly<Record<string, unknown>>> {
   const type = (c.req.header('content-type') ?? '').toLowerCase();
   if (/^(?:application\/x-www-form-urlencoded|multipart\/form-data)/u.test(type)) return c.req.parseBody();
   const text = await c.req.text();
