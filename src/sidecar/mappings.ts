@@ -73,6 +73,8 @@ export interface Mappings {
   status(): MappingStatus[];
   /** The listeners of one service; cheap however many connections are open. */
   ports(key: string): MappingStatus['ports'];
+  /** One service as it should be. */
+  definition(key: string): MappingDefinition | undefined;
   /** Whether a listener is still coming up. */
   readonly isStarting: boolean;
   /** Open and parked TCP connections: those that end by themselves. */
@@ -183,6 +185,7 @@ export function createMappings(deps: MappingsDeps): Mappings {
       const entry = entries.get(key);
       return entry === undefined ? [] : portsOf(entry);
     },
+    definition: (key) => entries.get(key)?.definition,
     get isStarting() {
       for (const entry of entries.values()) {
         for (const { listener } of entry.listeners.values()) if (listener.state === 'starting') return true;

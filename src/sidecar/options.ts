@@ -180,3 +180,22 @@ function withHealthCheck(service: ExportedService, override: ServiceOverride | u
     );
   return { ...service, healthCheck };
 }
+
+/** Settings that differ and are only read at the start. */
+export function restartNeeds(first: SidecarConfig, next: SidecarConfig): string[] {
+  const parts = (config: SidecarConfig): Record<string, unknown> => ({
+    ipRange: config.range.text,
+    dnsAddr: config.dns,
+    clusterDomain: config.clusterDomain,
+    namespace: config.namespace,
+    podName: config.pod,
+    node: config.node,
+    cacheDir: config.cacheDir,
+    adminAddr: config.admin,
+    maxParked: config.maxParked,
+  });
+  const now = parts(next);
+  return Object.entries(parts(first)).flatMap(([name, value]) =>
+    JSON.stringify(value) === JSON.stringify(now[name]) ? [] : name,
+  );
+}

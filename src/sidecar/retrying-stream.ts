@@ -66,10 +66,12 @@ class RetryingStream implements ByteStream {
     if (this.#isSettled) this.#inner?.setHandler(handler);
   }
 
-  write(chunk: Uint8Array): void {
-    if (this.#isClosed || this.#hasEnded) return;
-    if (!this.#isSettled) this.#keep(chunk);
+  write(chunk: Uint8Array): boolean | void {
+    if (this.#isClosed || this.#hasEnded) return true;
+    if (this.#isSettled) return this.#inner?.write(chunk);
+    this.#keep(chunk); // without an answer: its memory is not read into again
     this.#inner?.write(chunk);
+    return undefined;
   }
 
   end(): void {

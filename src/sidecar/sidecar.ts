@@ -22,6 +22,7 @@ import { createFileWatch } from './file-watch.ts';
 import { createMappings } from './mappings.ts';
 import { registerMetrics } from './metrics.ts';
 import type { NameService } from './names.ts';
+import { restartNeeds } from './options.ts';
 import type { SidecarConfig } from './options.ts';
 import { createPortMemory } from './port-memory.ts';
 import { createRouterClients } from './router-clients.ts';
@@ -32,6 +33,7 @@ import { serviceKey } from './services.ts';
 import type { Protocol } from './services.ts';
 import { reportRouters, reportServices } from './status.ts';
 import type { SidecarStatus } from './status.ts';
+import { createTracer } from './trace.ts';
 
 /** Where Routers come from: an informer. */
 export interface RouterSource extends Component {
@@ -124,6 +126,15 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
       routerChoices({ ...request, isBlind: !routers.isConnected }, views, (name) => clients.get(name)),
     onChange: () => schedule(),
     onIdle: () => onIdle(),
+  });
+
+  const tracer = createTracer({
+    clock,
+    definition: (key) => mappings.definition(key),
+    ports: (key) => mappings.ports(key),
+    views: () => views,
+    clientOf: (name) => clients.get(name),
+    isBlind: () => !routers.isConnected,
   });
 
   const checks: ReadinessCheck[] = [
@@ -245,6 +256,11 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
     if (first.admin === undefined) return;
     const app = createAdminApp({ registry: deps.registry, checks });
     app.get('/status', (c) => c.json(status()));
+    app.get('/trace/:service', async (c) => {
+      const port = Number(c.req.query('port') ?? 0);
+      const { status: code, body } = await tracer.trace(c.req.param('service'), port);
+      return c.json(body, code);
+    });
     admin = await listenHttp({ fetch: (request, env) => app.fetch(request, env), ...first.admin });
     log.info('admin surface listens', { address: formatHostPort(first.admin.host, admin.port) });
   };
@@ -341,23 +357,4 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
 /** What the ports of a service are remembered under. */
 function portKey(key: string, protocol: Protocol): string {
   return protocol === 'UDP' ? `${key}/udp` : key;
-}
-
-/** Settings that differ and are only read at the start. */
-function restartNeeds(first: SidecarConfig, next: SidecarConfig): string[] {
-  const parts = (config: SidecarConfig): Record<string, unknown> => ({
-    ipRange: config.range.text,
-    dnsAddr: config.dns,
-    clusterDomain: config.clusterDomain,
-    namespace: config.namespace,
-    podName: config.pod,
-    node: config.node,
-    cacheDir: config.cacheDir,
-    adminAddr: config.admin,
-    maxParked: config.maxParked,
-  });
-  const now = parts(next);
-  return Object.entries(parts(first)).flatMap(([name, value]) =>
-    JSON.stringify(value) === JSON.stringify(now[name]) ? [] : name,
-  );
 }

@@ -54,7 +54,7 @@ test('an accepted connection carries the byte in front of the first data, and bo
 test('a target that is silent, or ends without a word, is confirmed alone', async () => {
   const silent = setUp();
   silent.confirmation.accept();
-  silent.clock.advance(49);
+  silent.clock.advance(9);
   await new Promise(setImmediate);
   assert.equal(silent.state.state, 'pending');
   silent.clock.advance(1);

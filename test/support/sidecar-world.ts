@@ -14,6 +14,8 @@ import type { Cleanup } from './temp-dir.ts';
 /** A node's programs; restart them with the same ports and directories. */
 export interface Node {
   readonly name: string;
+  /** Where the API server is. */
+  readonly server: string;
   readonly client: ApiClient;
   readonly apiserver: TestProcess;
   startApiserver(): Promise<TestProcess>;
@@ -29,6 +31,8 @@ export interface Node {
 export interface Sidecar {
   readonly process: TestProcess;
   readonly cacheDir: string;
+  /** The URL of its admin surface. */
+  readonly admin: string;
   status(): Promise<SidecarStatus>;
   /** Asks the admin surface. */
   get(path: string): Promise<{ status: number; text: string }>;
@@ -63,6 +67,7 @@ export async function startNode(t: Cleanup & { passed?: boolean }, name = 'node-
   const apiserver = await startApiserver();
   return {
     name,
+    server,
     client,
     apiserver,
     startApiserver,
@@ -119,6 +124,7 @@ async function waitForAdmin(process: TestProcess, cacheDir: string, adminPort: n
   return {
     process,
     cacheDir,
+    admin: `http://127.0.0.1:${adminPort}`,
     get,
     status,
     until: (condition, what, timeoutMs) =>

@@ -2,7 +2,8 @@
 import { UsageError } from '../../lib/errors.ts';
 import { createVerb } from './verb.ts';
 
-const VERBS = 'get describe apply delete patch wait status nodes completion version';
+const VERBS =
+  'get describe apply delete patch wait status services trace port-forward nodes completion version';
 const TYPES = 'routers nodemaintenances all';
 const FLAGS =
   '--output --selector --field-selector --watch --filename --kubeconfig --context --server --data-dir --request-timeout --help';

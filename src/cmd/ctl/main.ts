@@ -19,6 +19,18 @@ const VERBS: Readonly<Record<string, Verb>> = {
   patch: { description: 'change fields of an object', load: () => import('./patch.ts') },
   wait: { description: 'wait for a condition of objects', load: () => import('./wait.ts') },
   status: { description: 'show the whole node at a glance', load: () => import('./status.ts') },
+  services: {
+    description: 'show the services of all Routers and their providers',
+    load: () => import('./services.ts'),
+  },
+  trace: {
+    description: 'follow a service from its name to its target, hop by hop',
+    load: () => import('./trace.ts'),
+  },
+  'port-forward': {
+    description: 'forward a local port to a service',
+    load: () => import('./port-forward.ts'),
+  },
   nodes: {
     description: 'show the nodes that can be reached for maintenance',
     load: () => import('./nodes.ts'),

@@ -6,13 +6,13 @@ import { createApiClient } from '../../apiclient/client.ts';
 import type { ApiClient } from '../../apiclient/client.ts';
 import { EdgeError, errorMessage } from '../../lib/errors.ts';
 import { EXIT_FAILURE, ExitStatus } from '../exit.ts';
+import { hasColor, paintMark } from './marks.ts';
+import { SIDECAR_ADMIN } from './sidecar-admin.ts';
 import { mirrorLines, ownRouterLines } from './status-routers.ts';
 import type { StatusLine } from './status-routers.ts';
 import { createVerb, runVerb } from './verb.ts';
 import type { Session } from './verb.ts';
 
-/** Where a sidecar of this host answers unless it was told otherwise. */
-const SIDECAR_ADMIN = 'http://127.0.0.1:7460';
 const SIDECAR_TIMEOUT_MS = 1000;
 
 interface StatusFlags {
@@ -136,15 +136,7 @@ function sidecarLine(
   };
 }
 
-function hasColor(): boolean {
-  return process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '';
-}
-
-const MARKS = { ok: ['32', 'ok'], problem: ['31', '!!'], stale: ['33', 'old'], absent: ['90', '-'] } as const;
-
 function formatLine({ part, state, text, hint }: StatusLine, isColored: boolean): string {
-  const [color, word] = MARKS[state];
-  const mark = word.padEnd(4);
-  const shown = isColored ? `\u001B[${color}m${mark}\u001B[0m` : mark;
-  return `  ${shown}${part.padEnd(16)} ${text}\n${hint === undefined ? '' : `      hint: ${hint}\n`}`;
+  const mark = paintMark(state, isColored);
+  return `  ${mark}${part.padEnd(16)} ${text}\n${hint === undefined ? '' : `      hint: ${hint}\n`}`;
 }

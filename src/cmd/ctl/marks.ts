@@ -1,0 +1,18 @@
+/** The marks in front of findings: a word and, on a terminal, its colour. */
+
+const MARKS = { ok: ['32', 'ok'], problem: ['31', '!!'], stale: ['33', 'old'], absent: ['90', '-'] } as const;
+
+/** What a mark stands for. */
+export type Mark = keyof typeof MARKS;
+
+/** Whether standard output wants colours. */
+export function hasColor(): boolean {
+  return process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '';
+}
+
+/** The mark, four characters wide. */
+export function paintMark(mark: Mark, isColored: boolean): string {
+  const [color, word] = MARKS[mark];
+  const text = word.padEnd(4);
+  return isColored ? `\u001B[${color}m${text}\u001B[0m` : text;
+}
