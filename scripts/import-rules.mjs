@@ -9,7 +9,8 @@ const MAY_IMPORT = {
   // cmd hands a component the tunnel or the DNS it is to use, so that the component can be tested with another
   cmd: [...COMPONENTS, 'ssh', 'tunnel', 'dns', 'apiclient', 'api', 'lib'],
   router: ['ssh', 'tunnel', 'dns', 'apiclient', 'api', 'lib'],
-  sidecar: ['tunnel', 'dns', 'apiclient', 'api', 'lib'],
+  // what a node tells about its sshd
+  sidecar: ['ssh', 'tunnel', 'dns', 'apiclient', 'api', 'lib'],
   syncer: ['apiclient', 'api', 'lib'],
   // the shells that the adapter opens on nodes
   apiserver: ['ssh', 'api', 'lib'],

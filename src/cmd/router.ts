@@ -29,6 +29,7 @@ import { createContext, processOptions, runComponent } from './process.ts';
 import type { ProcessContext } from './process.ts';
 import { tuneForRelaying } from './relay-runtime.ts';
 import { checkFile, readLogSettings } from './router-file.ts';
+import { readOwnSshd, routerMaintenanceOptions, withOwnSshd } from './router-maintenance.ts';
 
 const options = {
   node: stringOption({
@@ -60,6 +61,7 @@ const options = {
     description: 'file that holds the bearer token for --server',
     placeholder: 'FILE',
   }),
+  ...routerMaintenanceOptions,
   ...processOptions,
 };
 
@@ -169,6 +171,8 @@ async function runRouter(
   extras: { onStopped?: () => void; maintenance?: RouterDeps['createMaintenance'] } = {},
 ): Promise<void> {
   const { log, registry } = context;
+  const sshd = readOwnSshd(settings, nodeName(settings));
+  const maintenance = withOwnSshd(extras.maintenance, sshd, log);
   const router = createRouter(
     {
       node: nodeName(settings),
@@ -184,7 +188,7 @@ async function runRouter(
       createServer: createFrpServer,
       createDashboard: (state, onChange) =>
         createDashboard(state, onChange, { clock: systemClock, random: Math.random, log, registry }),
-      ...(extras.maintenance === undefined ? {} : { createMaintenance: extras.maintenance }),
+      ...(maintenance === undefined ? {} : { createMaintenance: maintenance }),
       interfaces: networkInterfaces,
     },
   );

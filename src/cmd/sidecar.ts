@@ -11,7 +11,7 @@ import { stringOption } from '../lib/options.ts';
 import { parseYaml } from '../lib/yaml.ts';
 import { createChild } from '../sidecar/child.ts';
 import type { ChildCommand } from '../sidecar/child.ts';
-import { createMaintenanceHost } from '../sidecar/maintenance.ts';
+import { createMaintenanceHost } from '../ssh/node-sshd.ts';
 import { createNameService } from '../sidecar/names.ts';
 import { buildConfig, RESOLV_CONF } from '../sidecar/options.ts';
 import { sidecarOptions } from '../sidecar/settings.ts';

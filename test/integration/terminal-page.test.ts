@@ -79,7 +79,7 @@ test('an operator opens a shell from the page, and sees its recording afterwards
   await page.until(`/green/.test(${SCREEN})`, 'the recorded output');
   await picture('replay');
 
-  await world.sidecar.kill();
+  await world.sidecar?.kill();
   await page.until(`/offline/.test(${byId('nodes')}.textContent)`, 'the node to be shown offline');
   assert.equal(await page.evaluate(`document.querySelector('#nodes button').disabled`), true);
   // a refusal by the server is told by the browser as well

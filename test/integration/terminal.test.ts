@@ -193,7 +193,7 @@ test('commands answer their output and exit status, within their time and size',
   assert.equal(await refuse('cols=0&rows=1', { headers: ADMIN }), 400);
 
   // the sshd has another host key than the one that the node told: somebody is in between
-  await world.sidecar.stop();
+  await world.sidecar?.stop();
   await world.whenState('offline');
   const offline = await run('true');
   assert.equal(offline.code, 503);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { runEdge, startEdge, startEdgeReady } from './edge-process.ts';
 import { freePorts } from './ports.ts';
 import { runProcess } from './processes.ts';
-import type { ProcessOptions, ProcessResult, TestLike, TestProcess } from './processes.ts';
+import type { ProcessResult, TestLike, TestProcess } from './processes.ts';
 import type { Skippable } from './programs.ts';
 import { startSshd } from './sshd.ts';
 import type { Sshd } from './sshd.ts';
@@ -20,7 +20,8 @@ export interface MaintenanceWorld {
   /** `http://127.0.0.1:PORT` of the adapter. */
   adapter: string;
   apiserver: TestProcess;
-  sidecar: TestProcess;
+  /** Absent where the Router publishes the sshd. */
+  sidecar: TestProcess | undefined;
   router: TestProcess;
   startRouter(): Promise<TestProcess>;
   startSidecar(hostKeyDir?: string): TestProcess;
@@ -39,10 +40,13 @@ export const TOKENS = {
 } as const;
 const SECRET = { SIDECAR_SECRET_KEY: 's3cret', SIDECAR_REQUIRE_SEALED: 'true' };
 
-/** Starts everything and waits until the node is online; undefined, with the test skipped, without OpenSSH. */
+/**
+ * Starts everything and waits until the node is online; undefined, with the test skipped, without OpenSSH. The node's
+ * sshd is published by a sidecar, or by the Router itself.
+ */
 export async function startMaintenanceWorld(
   t: TestLike & Skippable,
-  options: { sshd?: readonly string[]; apiserver?: readonly string[]; env?: ProcessOptions['env'] } = {},
+  options: { sshd?: readonly string[]; apiserver?: readonly string[]; isByRouter?: boolean } = {},
 ): Promise<MaintenanceWorld | undefined> {
   const dir = tempDir(t);
   const dataDir = join(dir, 'node');
@@ -66,7 +70,7 @@ export async function startMaintenanceWorld(
   const apiserver = await startEdgeReady(
     t,
     [...apiserverArgs, ...adapterArgs, '--recordings-dir', recordingsDir, ...(options.apiserver ?? [])],
-    { env: { ...SECRET, ...options.env } },
+    { env: SECRET },
   );
   const ctl = (...words: string[]): Promise<ProcessResult> =>
     runEdge(['ctl', '--data-dir', dataDir, ...words]);
@@ -82,22 +86,23 @@ export async function startMaintenanceWorld(
   const applied = await ctl('apply', '-f', file);
   if (applied.status !== 0) throw new Error(applied.stderr);
 
+  const maintenanceEnv = (hostKeyDir: string) => ({
+    ...SECRET,
+    EDGE_MAINTENANCE: 'true',
+    EDGE_MAINTENANCE_UNIQUE_ID: 'node7',
+    EDGE_MAINTENANCE_HOST_KEY_DIR: hostKeyDir,
+    EDGE_MAINTENANCE_TARGET: `127.0.0.1:${sshd.port}`,
+  });
+  const isByRouter = options.isByRouter === true;
   const startRouter = async (): Promise<TestProcess> => {
-    const router = startEdge(t, ['router', ...common, '--advertise-address', '127.0.0.1']);
+    const env = isByRouter ? maintenanceEnv(sshd.dir) : {};
+    const router = startEdge(t, ['router', ...common, '--advertise-address', '127.0.0.1'], { env });
     await router.waitForLine(/tunnel server listens/u, 15_000);
     return router;
   };
   const startSidecar = (hostKeyDir = sshd.dir): TestProcess =>
     startEdge(t, ['sidecar', ...common], {
-      env: {
-        ...SECRET,
-        SIDECAR_DNS_ADDR: 'off',
-        SIDECAR_ADMIN_ADDR: 'off',
-        EDGE_MAINTENANCE: 'true',
-        EDGE_MAINTENANCE_UNIQUE_ID: 'node7',
-        EDGE_MAINTENANCE_HOST_KEY_DIR: hostKeyDir,
-        EDGE_MAINTENANCE_TARGET: `127.0.0.1:${sshd.port}`,
-      },
+      env: { ...maintenanceEnv(hostKeyDir), SIDECAR_DNS_ADDR: 'off', SIDECAR_ADMIN_ADDR: 'off' },
     });
   const adapter = `http://127.0.0.1:${adapterPort}`;
   const world: MaintenanceWorld = {
@@ -108,7 +113,7 @@ export async function startMaintenanceWorld(
     adapter,
     apiserver,
     router: await startRouter(),
-    sidecar: startSidecar(),
+    sidecar: isByRouter ? undefined : startSidecar(),
     startRouter,
     startSidecar,
     ctl,

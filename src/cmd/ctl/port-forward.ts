@@ -11,7 +11,7 @@ import { EdgeError, errorMessage, UsageError } from '../../lib/errors.ts';
 import { createLogger } from '../../lib/log.ts';
 import { stringOption } from '../../lib/options.ts';
 import { createForward } from '../../sidecar/forward.ts';
-import { createMaintenanceHost } from '../../sidecar/maintenance.ts';
+import { createMaintenanceHost } from '../../ssh/node-sshd.ts';
 import { buildConfig } from '../../sidecar/options.ts';
 import type { SidecarConfig } from '../../sidecar/options.ts';
 import { checkPort, parseMapped, serviceKey } from '../../sidecar/services.ts';

@@ -4,8 +4,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { tempDir } from '../../test/support/temp-dir.ts';
-import { createMaintenanceHost, maintenanceExport } from './maintenance.ts';
-import type { MaintenanceHost } from './maintenance.ts';
+import { createMaintenanceHost, maintenanceExport } from './node-sshd.ts';
+import type { MaintenanceHost } from './node-sshd.ts';
 
 const HOST: MaintenanceHost = {
   hostKeys: () => [

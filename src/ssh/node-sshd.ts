@@ -3,10 +3,10 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MAINTENANCE_NAMESPACE } from '../api/edge.ts';
+import { isUniqueId, sshServiceName } from '../api/maintenance.ts';
 import { parseHostPort } from '../lib/address.ts';
+import type { HostPort } from '../lib/address.ts';
 import { errorCode, errorMessage, UsageError } from '../lib/errors.ts';
-import { checkLabel, checkPort } from './services.ts';
-import type { ExportedService } from './services.ts';
 
 /** A public host key of the node's sshd, as it stands in its file. */
 export interface HostKeyFile {
@@ -24,6 +24,16 @@ export interface MaintenanceHost {
   machineId(): string | undefined;
 }
 
+/** The sshd as a service of the tunnel. */
+export interface SshdService {
+  name: string;
+  namespace: string;
+  port: number;
+  protocol: 'TCP';
+  target: HostPort;
+  metas: Readonly<Record<string, string>>;
+}
+
 /** What the operator says about it. */
 export interface MaintenanceSettings {
   target: string;
@@ -31,8 +41,6 @@ export interface MaintenanceSettings {
   hostKeyDir: string;
 }
 
-/** A label of 63 characters holds `ssh-` and this many. */
-const MAX_ID_LENGTH = 59;
 /** Hex digits of a made id: 64 bits, unique among any fleet of nodes. */
 const ID_DIGITS = 16;
 /** All keys go in one message of the tunnel, which frp limits to 10240 bytes. */
@@ -45,13 +53,13 @@ export function maintenanceExport(
   settings: MaintenanceSettings,
   host: MaintenanceHost,
   node: string,
-): { service: ExportedService; uniqueId: string; files: string[] } {
+): { service: SshdService; uniqueId: string; files: string[] } {
   const target = parseHostPort(settings.target, '--maintenance-target (EDGE_MAINTENANCE_TARGET)');
-  checkPort(target.port, 'port', '--maintenance-target (EDGE_MAINTENANCE_TARGET)');
+  if (target.port < 1) throw new UsageError('--maintenance-target (EDGE_MAINTENANCE_TARGET): the port is 0');
   const uniqueId = checkUniqueId(settings.uniqueId ?? madeId(host, node));
   const keys = host.hostKeys(settings.hostKeyDir);
-  const service: ExportedService = {
-    name: `ssh-${uniqueId}`,
+  const service: SshdService = {
+    name: sshServiceName(uniqueId),
     namespace: MAINTENANCE_NAMESPACE,
     port: target.port,
     protocol: 'TCP',
@@ -71,9 +79,11 @@ function madeId(host: MaintenanceHost, node: string): string {
 }
 
 function checkUniqueId(text: string): string {
-  const what = '--unique-id (EDGE_MAINTENANCE_UNIQUE_ID)';
-  if (text.length > MAX_ID_LENGTH) throw new UsageError(`${what}: longer than ${MAX_ID_LENGTH} characters`);
-  return checkLabel(text, 'id', what);
+  if (!isUniqueId(text))
+    throw new UsageError(
+      `--unique-id (EDGE_MAINTENANCE_UNIQUE_ID): "${text}" is not an id (lower-case letters, digits and "-", 59 characters at most)`,
+    );
+  return text;
 }
 
 /** `TYPE BASE64` of every key; comments name users and machines, and are left out. */
