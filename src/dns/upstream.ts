@@ -3,6 +3,7 @@ import { formatHostPort } from '../lib/address.ts';
 import { Backoff } from '../lib/backoff.ts';
 import { errorMessage } from '../lib/errors.ts';
 import { exchangeTcp, exchangeUdp } from './exchange.ts';
+import { race } from './race.ts';
 import { parseUpstreamAnswer } from './records.ts';
 import {
   emptyReply,
@@ -46,6 +47,14 @@ const MAX_FAILURES = 2;
 const MAX_TRIES = 4;
 /** How often an upstream that is down is probed. */
 const PROBE_BACKOFF = { initialMs: 500, maxMs: 10_000 } as const;
+/** An upstream that takes this many of its usual round trips is late, and the next one is asked too. */
+const PATIENCE_ROUND_TRIPS = 3;
+/** Bounds of that, milliseconds; the upper one, which also stands in before the first answer, is for asking another upstream. */
+const PATIENCE_MS = { min: 100, max: 300 } as const;
+/** How long one that was late is asked after the others, milliseconds. */
+const LATE_MS = 10_000;
+/** Tries under way up to which one that lost goes on, to know how its upstream does; beyond, it is aborted. */
+const MAX_LINGERING = 64;
 
 interface Upstream {
   readonly address: HostPort;
@@ -54,6 +63,9 @@ interface Upstream {
   queries: number;
   failures: number;
   probe: Timer | undefined;
+  /** Smoothed, milliseconds. */
+  roundTripMs: number | undefined;
+  lateUntil: number;
 }
 
 /** A set of upstreams. */
@@ -89,16 +101,23 @@ export class UpstreamPool {
   /** Asks until one upstream gives a usable answer; SERVFAIL when none does in time. Never rejects. */
   async resolve(query: Query): Promise<Reply> {
     const { clock, limits } = this.#options;
-    const deadline = clock.now() + limits.totalTimeoutMs;
-    let last: Reply | undefined;
-    for (const upstream of this.#order()) {
-      const leftMs = deadline - clock.now();
-      if (leftMs <= 0 || this.#isClosed) break;
-      const reply = await this.#try(upstream, query, Math.min(leftMs, limits.tryTimeoutMs));
-      if (reply !== undefined && isFinal(reply.rcode)) return reply;
-      last = reply ?? last;
-    }
-    return last ?? emptyReply('forward', RCODE.SERVFAIL, EXTENDED_ERROR.NO_REACHABLE_AUTHORITY);
+    const reply = await race({
+      entrants: this.#order(),
+      clock,
+      totalMs: limits.totalTimeoutMs,
+      tryMs: limits.tryTimeoutMs,
+      patienceMs: (upstream, next) => {
+        const maxMs = next === upstream ? limits.tryTimeoutMs : PATIENCE_MS.max;
+        const usualMs = upstream.roundTripMs ?? PATIENCE_MS.max / PATIENCE_ROUND_TRIPS;
+        return Math.min(Math.max(usualMs * PATIENCE_ROUND_TRIPS, PATIENCE_MS.min), maxMs);
+      },
+      ask: (upstream, limitMs, abandoned) => this.#try(upstream, query, limitMs, abandoned),
+      onLate: (upstream) => {
+        upstream.lateUntil = clock.now() + LATE_MS;
+      },
+      mayLinger: () => this.#waiting.size <= MAX_LINGERING,
+    });
+    return reply ?? emptyReply('forward', RCODE.SERVFAIL, EXTENDED_ERROR.NO_REACHABLE_AUTHORITY);
   }
 
   /** Whether a query that reached us is one of ours: an upstream points back here. */
@@ -125,27 +144,44 @@ export class UpstreamPool {
 
   #create(address: HostPort): Upstream {
     const backoff = new Backoff(PROBE_BACKOFF, this.#options.random);
-    return { address, backoff, consecutiveFailures: 0, queries: 0, failures: 0, probe: undefined };
+    return {
+      address,
+      backoff,
+      consecutiveFailures: 0,
+      queries: 0,
+      failures: 0,
+      probe: undefined,
+      roundTripMs: undefined,
+      lateUntil: 0,
+    };
   }
 
-  // Healthy ones as configured, then the others: a wrong memory must not make a name unreachable. A lone upstream gets
-  // a second try, because UDP loses datagrams.
+  // Healthy ones as configured, then those that were late, then those that are down: a wrong memory must not make a name
+  // unreachable. A lone upstream gets a second try, because UDP loses datagrams.
   #order(): Upstream[] {
-    const healthy = this.#upstreams.filter((upstream) => !isDown(upstream));
-    const order = [...healthy, ...this.#upstreams.filter((upstream) => isDown(upstream))];
+    const now = this.#options.clock.now();
+    const rank = (upstream: Upstream): number => (isDown(upstream) ? 2 : upstream.lateUntil > now ? 1 : 0);
+    const order = this.#upstreams.toSorted((a, b) => rank(a) - rank(b));
     return (order.length === 1 ? [...order, ...order] : order).slice(0, MAX_TRIES);
   }
 
-  async #try(upstream: Upstream, query: Query, limitMs: number): Promise<Reply | undefined> {
-    const { counters, log } = this.#options;
+  async #try(
+    upstream: Upstream,
+    query: Query,
+    limitMs: number,
+    abandoned?: AbortSignal,
+  ): Promise<Reply | undefined> {
+    const { clock, counters, log } = this.#options;
+    if (this.#isClosed) return undefined;
+    const startedAt = clock.now();
     upstream.queries += 1;
     counters.upstreamQueries += 1;
     try {
-      const reply = await this.#ask(upstream, query, limitMs);
-      this.#succeeded(upstream);
+      const reply = await this.#ask(upstream, query, limitMs, abandoned);
+      this.#succeeded(upstream, clock.now() - startedAt);
       return reply;
     } catch (err) {
-      if (this.#isClosed) return undefined;
+      if (this.#isClosed || abandoned?.aborted === true) return undefined;
       counters.upstreamFailures += 1;
       log.debug('dns upstream failed', { upstream: addressText(upstream), error: errorMessage(err) });
       this.#failed(upstream);
@@ -154,9 +190,16 @@ export class UpstreamPool {
   }
 
   // UDP first, TCP when the answer did not fit, and once more without EDNS for servers from before 1999 (RFC 6891 7).
-  async #ask(upstream: Upstream, query: Query, limitMs: number): Promise<Reply> {
+  async #ask(
+    upstream: Upstream,
+    query: Query,
+    limitMs: number,
+    abandoned: AbortSignal | undefined,
+  ): Promise<Reply> {
     const controller = new AbortController();
-    const timer = this.#options.clock.after(limitMs, () => controller.abort());
+    const abort = (): void => controller.abort();
+    const timer = this.#options.clock.after(limitMs, abort);
+    abandoned?.addEventListener('abort', abort, { once: true });
     this.#waiting.add(controller);
     try {
       let hasEdns = true;
@@ -174,6 +217,7 @@ export class UpstreamPool {
       return reply ?? emptyReply('forward', RCODE.SERVFAIL);
     } finally {
       timer.cancel();
+      abandoned?.removeEventListener('abort', abort);
       this.#waiting.delete(controller);
     }
   }
@@ -201,7 +245,8 @@ export class UpstreamPool {
     }
   }
 
-  #succeeded(upstream: Upstream): void {
+  #succeeded(upstream: Upstream, elapsedMs: number): void {
+    upstream.roundTripMs = ((upstream.roundTripMs ?? elapsedMs) * 3 + elapsedMs) / 4;
     if (isDown(upstream)) this.#options.log.info('dns upstream is back', { upstream: addressText(upstream) });
     upstream.consecutiveFailures = 0;
     upstream.backoff.reset();
@@ -242,11 +287,6 @@ const PROBE: Query = {
 
 function isDown(upstream: Upstream): boolean {
   return upstream.consecutiveFailures >= MAX_FAILURES;
-}
-
-// NXDOMAIN is an answer; SERVFAIL and REFUSED may be this one server's trouble.
-function isFinal(rcode: number): boolean {
-  return rcode === RCODE.NOERROR || rcode === RCODE.NXDOMAIN;
 }
 
 // RFC 5452 9.1: the id and the question must be those that were sent; case may differ, some servers fold it. Servers that

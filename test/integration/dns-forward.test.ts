@@ -249,6 +249,32 @@ describe('a failing upstream', () => {
     assert.equal(silent.queries.length, 2, 'two failures in a row are enough');
   });
 
+  test('that is late gets company, and the first good answer is taken', async (t) => {
+    const [silent, good] = [await startUpstream(t), await startUpstream(t)];
+    silent.behave(() => []);
+    const limits = { ...QUICK, tryTimeoutMs: 60_000, totalTimeoutMs: 60_000 };
+    const server = await startServer(t, [silent, good], { limits });
+    for (const name of ['a.example.org', 'b.example.org']) {
+      assert.deepEqual(addresses(await ask(server, name)), ['192.0.2.1'], name);
+    }
+    assert.deepEqual(
+      [silent.queries.length, good.queries.length],
+      [1, 2],
+      'the late one is asked last for a while',
+    );
+    assert.equal(server.stats().upstreamFailures, 0);
+  });
+
+  test('that loses a datagram is asked again, long before the try is given up', async (t) => {
+    const upstream = await startUpstream(t);
+    upstream.behave((query) =>
+      upstream.queries.length === 1 ? [] : [answerTo(query, [addressRecord(query.name, '192.0.2.4')])],
+    );
+    const limits = { ...QUICK, tryTimeoutMs: 60_000, totalTimeoutMs: 60_000 };
+    const server = await startServer(t, [upstream], { limits });
+    assert.deepEqual(addresses(await ask(server, 'example.org')), ['192.0.2.4']);
+  });
+
   test('that says SERVFAIL or REFUSED is passed over; without another its answer is given', async (t) => {
     const [bad, good] = [await startUpstream(t), await startUpstream(t)];
     bad.behave((query) => [answerTo(query, [], 5)]);
