@@ -73,9 +73,16 @@ export class ServerProxy {
   /** Stops listening; connections under way go on. */
   close(): void {}
 
-  /** Takes a work connection and tells the client what it is for. Rejects with TunnelError; retryable elsewhere. */
-  async startWork(addresses: UserAddresses, limitMs: number): Promise<MessageChannel> {
-    const channel = await this.session.work.take(limitMs);
+  /**
+   * Takes a work connection and tells the client what it is for; who can go elsewhere does not wait for a client that
+   * falls silent. Rejects with TunnelError; retryable elsewhere.
+   */
+  async startWork(
+    addresses: UserAddresses,
+    limitMs: number,
+    canGoElsewhere = false,
+  ): Promise<MessageChannel> {
+    const channel = await this.session.work.take(limitMs, canGoElsewhere);
     channel.send(
       message('StartWorkConn', {
         proxy_name: this.name,

@@ -229,8 +229,8 @@ class TunnelServer implements FrpServer {
       origin: {
         remoteAddr,
         isMultiplexed: true,
-        get roundTripMs() {
-          return session.roundTripMs;
+        get mux() {
+          return session;
         },
         cut: (err) => session.close(err),
       },
@@ -261,7 +261,7 @@ class TunnelServer implements FrpServer {
 
   #serveSingle(stream: ByteStream, remoteAddr: string, settle: () => void): void {
     const cut = (err: Error): void => stream.destroy(err);
-    const origin = { remoteAddr, isMultiplexed: false, roundTripMs: undefined, cut };
+    const origin = { remoteAddr, isMultiplexed: false, mux: undefined, cut };
     this.#serve(stream, { isKnown: false, settle, origin });
   }
 

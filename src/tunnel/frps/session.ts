@@ -10,6 +10,7 @@ import type { Message, MessageOf } from '../frp/message.ts';
 import type { MessageChannel } from '../frp/message-channel.ts';
 import type { WireProtocol } from '../frp/wire-protocol.ts';
 import type { ProxyRequest, ServerProxy } from './proxy.ts';
+import type { YamuxSession } from '../yamux/session.ts';
 import { WorkConnPool } from './work-conns.ts';
 import type { FrpServerConfig, SessionInfo } from './types.ts';
 
@@ -34,8 +35,8 @@ export interface SessionOrigin {
   remoteAddr: string;
   /** Whether the client's connections share one transport. */
   isMultiplexed: boolean;
-  /** Last measured round trip, milliseconds; undefined where nothing measures it. */
-  readonly roundTripMs: number | undefined;
+  /** What that transport tells of the path to the client; undefined without one. */
+  readonly mux: Pick<YamuxSession, 'roundTripMs' | 'silentMs' | 'probe'> | undefined;
   /** Cuts that transport. */
   cut(err: Error): void;
 }
@@ -46,6 +47,13 @@ const PLAIN_HEARTBEAT_TIMEOUT_MS = 90_000;
 const POOL_SLACK = 10;
 /** Work connections that user connections of one client may wait for. */
 const MAX_WAITING_FOR_WORK = 4096;
+/**
+ * A client that has owed a sign of life for so long is asked after all others, milliseconds. Its path may be gone, as a
+ * radio link's is, long before the mux gives up; less than the 2 s that a sidecar waits before it tries another Router.
+ */
+const SILENT_MS = 1000;
+/** How often a client is looked at for whose work connection somebody waits, milliseconds. */
+const SILENCE_CHECK_MS = 250;
 /** A client that does not read its control connection is dropped when this much is queued, bytes. */
 const MAX_CONTROL_QUEUE_BYTES = 1024 * 1024;
 
@@ -68,6 +76,7 @@ export class ServerSession {
   readonly #opening = new Set<Promise<void>>();
   #lastSeenAt: Date;
   #lastPingAt: number;
+  #silenceCheck: Timer | undefined;
   #isClosed = false;
 
   constructor(
@@ -92,7 +101,8 @@ export class ServerSession {
     this.#poolCount = Math.max(0, Math.min(login.pool_count, config.maxPoolCount));
     this.work = new WorkConnPool({
       clock: deps.clock,
-      request: () => this.#send(message('ReqWorkConn')),
+      request: () => this.#requestWork(),
+      isSilent: () => this.isSilent,
       capacity: this.#poolCount + POOL_SLACK,
       maxWaiting: MAX_WAITING_FOR_WORK,
     });
@@ -105,7 +115,12 @@ export class ServerSession {
 
   /** Last measured round trip to the client, milliseconds. */
   get roundTripMs(): number | undefined {
-    return this.#origin.roundTripMs;
+    return this.#origin.mux?.roundTripMs;
+  }
+
+  /** Whether the client has given no sign of life for so long that others are better asked first. */
+  get isSilent(): boolean {
+    return (this.#origin.mux?.silentMs ?? 0) >= SILENT_MS;
   }
 
   /** The login is answered: encrypts the control connection and serves it. */
@@ -140,6 +155,7 @@ export class ServerSession {
     if (this.#isClosed) return;
     this.#isClosed = true;
     for (const timer of this.#timers) timer.cancel();
+    this.#silenceCheck?.cancel();
     this.work.close(err);
     for (const proxy of this.#proxies.values()) {
       proxy.close();
@@ -189,6 +205,28 @@ export class ServerSession {
         this.cut(new TunnelError('limit', 'client does not read its control connection')),
       );
     }
+  }
+
+  /** Asks for a work connection, and whether the client is still there: silence is noticed with the first use. */
+  #requestWork(): void {
+    this.#send(message('ReqWorkConn'));
+    this.#origin.mux?.probe();
+    if (this.#silenceCheck === undefined) this.#watchSilence();
+  }
+
+  /** Looks after a moment, and on while somebody waits, whether those who can should go elsewhere. */
+  #watchSilence(): void {
+    const { clock } = this.#deps;
+    const due = clock.now() + SILENCE_CHECK_MS;
+    this.#silenceCheck = clock.after(SILENCE_CHECK_MS, () => {
+      this.#silenceCheck = undefined;
+      // After a pause of this process an answer may have come that it has not read yet.
+      const isLate = clock.now() - due > SILENCE_CHECK_MS;
+      if (this.isSilent && !isLate) this.work.release(new TunnelError('timeout', 'client is silent'));
+      if (this.work.waiting === 0) return;
+      this.#origin.mux?.probe();
+      this.#watchSilence();
+    });
   }
 
   #onMessage(value: Message): void {

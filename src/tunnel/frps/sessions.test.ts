@@ -14,6 +14,7 @@ import {
   startServer,
 } from '../../../test/support/frp-pair.ts';
 import type { Cleanup } from '../../../test/support/frp-pair.ts';
+import { startBlackHole } from '../../../test/support/black-hole.ts';
 import { checkLeaks } from '../../../test/support/leak-check.ts';
 import { waitFor } from '../../../test/support/wait.ts';
 import { systemClock } from '../../lib/clock.ts';
@@ -62,32 +63,6 @@ function open(t: Cleanup, port: number, isMultiplexed = false): { socket: Socket
 async function logIn(channel: MessageChannel, request = login()): Promise<MessageBody<'LoginResp'>> {
   channel.send(request);
   return (await channel.expect(['LoginResp'], 5000)).body;
-}
-
-/** A relay in front of the server that can stop forwarding: both ends believe that they are connected. */
-async function startBlackHole(t: Cleanup, port: number): Promise<{ port: number; hold(): void }> {
-  const pairs: [Socket, Socket][] = [];
-  const relayPort = await listenTcp(t, (socket) => {
-    const upstream = connect({ port, host: '127.0.0.1' });
-    t.after(() => {
-      upstream.destroy();
-    });
-    upstream.on('error', () => {}); // the server cuts it
-    socket.pipe(upstream);
-    upstream.pipe(socket);
-    pairs.push([socket, upstream]);
-  });
-  return {
-    port: relayPort,
-    hold: () => {
-      for (const [socket, upstream] of pairs.splice(0)) {
-        socket.unpipe(upstream);
-        upstream.unpipe(socket);
-        socket.pause();
-        upstream.pause();
-      }
-    },
-  };
 }
 
 for (const tcpMux of [true, false]) {

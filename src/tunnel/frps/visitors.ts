@@ -150,7 +150,7 @@ export class Visitors {
       if (proxy === undefined) break;
       this.#admit(proxy, request, session);
       try {
-        return { proxy, work: await this.#startWork(proxy, addresses) };
+        return { proxy, work: await this.#startWork(proxy, addresses, name !== request.proxy_name) };
       } catch (err) {
         failure = err;
       }
@@ -160,14 +160,18 @@ export class Visitors {
   }
 
   /** Waits for a work connection among a bounded number of others. */
-  async #startWork(proxy: ServerProxy, addresses: UserAddresses): Promise<MessageChannel> {
+  async #startWork(
+    proxy: ServerProxy,
+    addresses: UserAddresses,
+    canGoElsewhere: boolean,
+  ): Promise<MessageChannel> {
     const waiting = this.#waiting.get(proxy) ?? 0;
     if (waiting >= this.#deps.config().limits.maxQueuedVisitors) {
       throw new TunnelError('limit', `${waiting} visitors wait for proxy ${proxy.name} already`);
     }
     this.#waiting.set(proxy, waiting + 1);
     try {
-      return await proxy.startWork(addresses, this.#deps.userConnTimeoutMs());
+      return await proxy.startWork(addresses, this.#deps.userConnTimeoutMs(), canGoElsewhere);
     } finally {
       const left = (this.#waiting.get(proxy) ?? 1) - 1;
       if (left === 0) this.#waiting.delete(proxy);
@@ -183,18 +187,23 @@ export class Visitors {
   ): string | undefined {
     const name = request.proxy_name;
     if (this.#deps.proxy(name) !== undefined) return tried.has(name) ? undefined : name;
-    return this.#deps.pickProvider({
-      name,
-      sourceAddr: request.metas['sourceAddr'] ?? remoteAddr,
-      preferNode: request.metas['preferNode'] ?? '',
-      avoid: parseAvoided(request.metas['avoid']),
-      admits: (candidate) => {
-        const proxy = this.#deps.proxy(candidate);
-        return (
-          proxy !== undefined && !tried.has(candidate) && this.#refusal(proxy, request, session) === undefined
-        );
-      },
-    });
+    const pick = (isAdmitted: (proxy: ServerProxy) => boolean): string | undefined =>
+      this.#deps.pickProvider({
+        name,
+        sourceAddr: request.metas['sourceAddr'] ?? remoteAddr,
+        preferNode: request.metas['preferNode'] ?? '',
+        avoid: parseAvoided(request.metas['avoid']),
+        admits: (candidate) => {
+          const proxy = this.#deps.proxy(candidate);
+          return (
+            proxy !== undefined &&
+            !tried.has(candidate) &&
+            isAdmitted(proxy) &&
+            this.#refusal(proxy, request, session) === undefined
+          );
+        },
+      });
+    return pick((proxy) => !proxy.session.isSilent) ?? pick(() => true);
   }
 
   #admit(proxy: ServerProxy, request: Request, session: ServerSession | undefined): void {

@@ -8,6 +8,8 @@ export interface WorkPoolDeps {
   clock: Clock;
   /** Asks the client for one more. */
   request(): void;
+  /** Whether the client is so silent that what it opened before may lead nowhere. */
+  isSilent(): boolean;
   /** Idle connections kept. */
   capacity: number;
   /** Takers that may wait. */
@@ -18,6 +20,7 @@ interface Taker {
   resolve(channel: MessageChannel): void;
   reject(err: Error): void;
   timer: Timer;
+  canGoElsewhere: boolean;
 }
 
 /** See the file's first line. */
@@ -29,6 +32,11 @@ export class WorkConnPool {
 
   constructor(deps: WorkPoolDeps) {
     this.#deps = deps;
+  }
+
+  /** Takers that wait. */
+  get waiting(): number {
+    return this.#takers.size;
   }
 
   /** Adds a connection the client opened; false when the pool is full or closed. */
@@ -44,12 +52,21 @@ export class WorkConnPool {
     return true;
   }
 
-  /** Takes one, waiting up to `limitMs`. Rejects with TunnelError: timeout, limit, closed. */
-  take(limitMs: number): Promise<MessageChannel> {
+  /**
+   * Takes one, waiting up to `limitMs`, or until release() for a taker that can go elsewhere. Rejects with TunnelError:
+   * timeout, limit, closed.
+   */
+  take(limitMs: number, canGoElsewhere = false): Promise<MessageChannel> {
     if (this.#isClosed) return Promise.reject(new TunnelError('closed', 'client is gone'));
     // Every take asks for one: it refills the pool, or it is the one that is waited for.
     this.#deps.request();
-    for (let channel = this.#idle.shift(); channel !== undefined; channel = this.#idle.shift()) {
+    // Of a silent client only a new connection proves that it is still there.
+    const isUsable = !this.#deps.isSilent();
+    for (
+      let channel = isUsable ? this.#idle.shift() : undefined;
+      channel !== undefined;
+      channel = this.#idle.shift()
+    ) {
       if (!channel.isClosed) return Promise.resolve(channel);
     }
     if (this.#takers.size >= this.#deps.maxWaiting) {
@@ -63,6 +80,7 @@ export class WorkConnPool {
         this.#takers.delete(taker);
       };
       const taker: Taker = {
+        canGoElsewhere,
         resolve: (channel) => {
           settle();
           resolve(channel);
@@ -77,6 +95,11 @@ export class WorkConnPool {
       };
       this.#takers.add(taker);
     });
+  }
+
+  /** Fails those who wait and can go elsewhere. */
+  release(err: Error): void {
+    for (const taker of this.#takers) if (taker.canGoElsewhere) taker.reject(err);
   }
 
   /** Closes what is idle and fails who waits. */

@@ -217,6 +217,24 @@ test('a peer that is silent after a ping ends the session; one that sends anythi
   isHeld = false;
 });
 
+test('a probe asks a peer that has been quiet, and tells for how long the answer is owed', async () => {
+  let isHeld = false;
+  const pair = createPair({ isHeld: () => isHeld }, { keepaliveMs: 100_000 });
+  await waitFor(() => pair.client.roundTripMs !== undefined, { what: 'first ping' });
+  assert.equal(pair.client.probe(), false, 'a peer that has just answered is asked again');
+  pair.clock.advance(1000);
+  assert.equal(pair.client.silentMs, 0, 'a quiet peer that was not asked owes an answer');
+  isHeld = true;
+  assert.equal(pair.client.probe(), true);
+  pair.clock.advance(700);
+  assert.equal(pair.client.probe(), true);
+  assert.equal(pair.client.silentMs, 700);
+  isHeld = false;
+  pair.server.openStream(); // whatever goes next takes along what was held
+  await waitFor(() => pair.client.silentMs === 0, { what: 'the answer' });
+  assert.equal(pair.client.probe(), false);
+});
+
 test('a half-closed stream that stays silent is reset', async () => {
   const pair = createPair({}, { closeTimeoutMs: 1000, openTimeoutMs: 1000, keepaliveMs: 100_000 });
   const [local, remote] = await openOne(pair);

@@ -30,6 +30,8 @@ const MAX_CONTROL_BACKLOG_BYTES = 16 * HIGH_WATER_BYTES;
 const ASSUMED_ROUND_TRIP_MS = 100;
 /** How long a closed session keeps its transport for the last frames, milliseconds. */
 const LINGER_MS = 1000;
+/** A peer that has sent something within this time is not asked whether it lives, milliseconds. */
+const PROBE_AFTER_MS = 250;
 const MAX_STREAM_ID = 0xffff_ffff;
 
 /** A session; the client side opens odd stream ids, the server side even ones. */
@@ -116,6 +118,19 @@ export class YamuxSession {
   /** Last measured round trip, milliseconds; undefined before the first answer. */
   get roundTripMs(): number | undefined {
     return this.#hasMeasured ? this.#roundTripMs : undefined;
+  }
+
+  /** For how long the peer has owed the answer to a ping without a byte of anything, milliseconds; 0 when it owes none. */
+  get silentMs(): number {
+    if (this.#pingSentAt === undefined) return 0;
+    return this.#clock.now() - Math.max(this.#lastReceiveAt, this.#pingSentAt);
+  }
+
+  /** Asks for a sign of life, unless there was one a moment ago; whether one is owed now. */
+  probe(): boolean {
+    if (this.#isClosed) return false;
+    if (this.#clock.now() - this.#lastReceiveAt >= PROBE_AFTER_MS) this.#sendPing();
+    return this.#pingSentAt !== undefined;
   }
 
   /** Opens a stream, usable at once. Throws YamuxError when the session is closed, leaving or full. */
