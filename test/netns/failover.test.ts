@@ -97,10 +97,10 @@ describe('failover under load', { skip: reason ?? false }, () => {
     const at = load.now();
     await fault();
     const damage = await load.damageSince(at);
-    const { opened, failed, slowestMs, lost, recoveredMs, errors } = damage;
+    const { opened, failed, slowestMs, recoveredMs, lost, lostForMs, errors } = damage;
     t.diagnostic(
       `of ${opened} new connections ${failed} failed, the slowest took ${slowestMs} ms; ` +
-        `of ${HELD} held ones ${lost} broke; all in time after ${recoveredMs} ms` +
+        `all in time after ${recoveredMs} ms; of ${HELD} held ones ${lost} broke, the last after ${lostForMs} ms` +
         (errors.length === 0 ? '' : ` (${errors.join(', ')})`),
     );
     assert.ok(failed <= bounds.failed, `${failed} new connections failed`);

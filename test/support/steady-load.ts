@@ -14,6 +14,8 @@ export interface Damage {
   slowestMs: number;
   /** Every connection opened later than this after the fault was answered in time, milliseconds; 0 when all were. */
   recoveredMs: number;
+  /** So long after the fault the last held connection broke, milliseconds; 0 when none did. */
+  lostForMs: number;
   /** What went wrong, each once. */
   errors: readonly string[];
 }
@@ -22,7 +24,7 @@ export interface Damage {
 export interface SteadyLoad {
   /** The time that a later damageSince() counts from. */
   now(): number;
-  /** Waits until new connections are answered in time again for a while; what has happened since. */
+  /** Waits until all connections, new and held, are answered in time again for a while; what has happened since. */
   damageSince(fault: number): Promise<Damage>;
 }
 
@@ -37,9 +39,10 @@ export interface LoadOptions {
 }
 
 interface LoadEvent {
-  kind: 'new' | 'held' | 'lost';
+  kind: 'new' | 'lost' | 'state';
   at: number;
   ms?: number;
+  overdue?: number;
   error?: string;
 }
 
@@ -75,7 +78,8 @@ class Load implements SteadyLoad {
       const calmFrom = Math.max(fault, this.now() - CALM_MS);
       if (this.now() - fault < CALM_MS) return false;
       const events = this.#events().filter((event) => event.at + (event.ms ?? 0) >= calmFrom);
-      return events.some(({ kind }) => kind === 'new') && !events.some(isBad);
+      const kinds = new Set(events.map(({ kind }) => kind));
+      return kinds.has('new') && kinds.has('state') && !events.some(isBad);
     };
     await this.#client.waitFor(isCalm, 'connections are answered in time', OVER_WITHIN_MS);
     return this.#damage(fault);
@@ -85,12 +89,14 @@ class Load implements SteadyLoad {
     const events = this.#events().filter((event) => event.at + (event.ms ?? 0) >= fault);
     const opened = events.filter(({ kind }) => kind === 'new');
     const bad = opened.filter(isBad);
+    const lost = events.filter(({ kind }) => kind === 'lost');
     return {
       opened: opened.length,
       failed: opened.filter(({ error }) => error !== undefined).length,
-      lost: events.filter(({ kind }) => kind === 'lost').length,
+      lost: lost.length,
       slowestMs: Math.round(Math.max(0, ...opened.map(({ ms = 0 }) => ms))),
       recoveredMs: Math.round(Math.max(0, ...bad.map(({ at }) => at - fault))),
+      lostForMs: Math.round(Math.max(0, ...lost.map(({ at }) => at - fault))),
       errors: [...new Set(events.flatMap(({ error }) => error ?? []))],
     };
   }
@@ -102,5 +108,5 @@ class Load implements SteadyLoad {
 }
 
 function isBad(event: LoadEvent): boolean {
-  return event.error !== undefined || (event.ms ?? 0) > IN_TIME_MS;
+  return event.error !== undefined || (event.ms ?? 0) > IN_TIME_MS || (event.overdue ?? 0) > 0;
 }

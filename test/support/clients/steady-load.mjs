@@ -2,7 +2,8 @@
 // second for one PING each, and keeps HELD connections that ask again and again. Prints a JSON line for each event, with
 // times of the machine's monotonic clock in milliseconds:
 // `{ kind: "new", at, ms, error? }` a new connection was answered or failed, `ms` after `at`;
-// `{ kind: "lost", at, error }` a held connection broke; `{ kind: "held", at, ms }` an answer on one took so long.
+// `{ kind: "lost", at, error }` a held connection broke;
+// `{ kind: "state", at, overdue }` so many connections have waited for an answer for more than a second.
 import { connect } from 'node:net';
 
 const [host = '', port = '', perSecond = '', held = ''] = process.argv.slice(2);
@@ -11,18 +12,24 @@ const GIVE_UP_MS = 30_000;
 const ASK_EVERY_MS = 100;
 /** A held connection that breaks is replaced after this. */
 const REOPEN_MS = 100;
-/** Answers on held connections are reported from here on. */
-const SLOW_MS = 500;
+/** An answer is overdue after this. */
+const OVERDUE_MS = 1000;
+const REPORT_STATE_MS = 500;
 const ANSWER = '+PONG\r\n';
 
 const now = () => Number(process.hrtime.bigint()) / 1e6;
 const report = (event) => console.log(JSON.stringify(event));
 
+/** When each unanswered question was asked. */
+const questions = new Map();
+
 /** Asks on a connection; calls back with what was wrong, or nothing. */
 function ask(socket, done) {
+  if (socket.destroyed) return done('closed');
   let heard = '';
   const end = (error) => {
     clearTimeout(limit);
+    questions.delete(socket);
     socket.off('data', onData).off('error', onError).off('close', onClose);
     done(error);
   };
@@ -34,7 +41,9 @@ function ask(socket, done) {
   const onClose = () => end('closed');
   const limit = setTimeout(end, GIVE_UP_MS, 'no answer');
   socket.on('data', onData).on('error', onError).on('close', onClose);
+  questions.set(socket, now());
   socket.write('PING\r\n');
+  return undefined;
 }
 
 function open() {
@@ -56,11 +65,8 @@ function hold() {
   const socket = open();
   let isUsed = false;
   const askOn = () => {
-    const at = now();
     ask(socket, (error) => {
-      const ms = now() - at;
       if (error === undefined) {
-        if (isUsed && ms > SLOW_MS) report({ kind: 'held', at, ms });
         isUsed = true;
         setTimeout(askOn, ASK_EVERY_MS);
         return;
@@ -74,4 +80,9 @@ function hold() {
 }
 
 for (let at = 0; at < Number(held); at++) hold();
+setInterval(() => {
+  const at = now();
+  const overdue = [...questions.values()].filter((asked) => at - asked > OVERDUE_MS).length;
+  report({ kind: 'state', at, overdue });
+}, REPORT_STATE_MS);
 setInterval(openNew, 1000 / Number(perSecond));
