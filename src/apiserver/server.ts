@@ -34,7 +34,7 @@ import { ensureKubeconfigs } from './pki/kubeconfig.ts';
 import { ServingCertificates } from './pki/serving.ts';
 import type { ServingMaterial } from './pki/serving.ts';
 import { resources } from './registry/resources.ts';
-import { DEFAULT_HISTORY } from './store/compactor.ts';
+import { DEFAULT_HISTORY } from './store/history.ts';
 import { openStore } from './store/durable-store.ts';
 import type { DurableStore } from './store/durable-store.ts';
 import { systemFiles } from './store/files.ts';

@@ -7,7 +7,7 @@ import type { TestContext } from 'node:test';
 import { createHarness, router, ROUTERS } from '../../test/support/apiserver-harness.ts';
 import type { Harness } from '../../test/support/apiserver-harness.ts';
 import { waitFor } from '../../test/support/wait.ts';
-import { DEFAULT_HISTORY } from './store/compactor.ts';
+import { DEFAULT_HISTORY } from './store/history.ts';
 
 const MERGE = 'application/merge-patch+json';
 

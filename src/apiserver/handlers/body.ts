@@ -3,11 +3,12 @@ import { StringDecoder } from 'node:string_decoder';
 import { badRequest, statusError } from '../../api/status.ts';
 import { errorMessage } from '../../lib/errors.ts';
 import { parseYaml } from '../../lib/yaml.ts';
+import { MAX_OBJECT_LENGTH } from '../store/store.ts';
 import type { ApiContext } from './context.ts';
 import { findDuplicateFields } from './json-duplicates.ts';
 
-/** The most bytes of a body, and of a stored object. */
-export const MAX_BODY_BYTES = 3 * 1024 * 1024;
+/** The most bytes of a body: what an object may have. */
+export const MAX_BODY_BYTES = MAX_OBJECT_LENGTH;
 
 /** 413 with the limit. */
 export function tooLarge(): Error {

@@ -4,7 +4,7 @@ import { statusError, StatusError } from '../../api/status.ts';
 import { errorCode, errorMessage } from '../../lib/errors.ts';
 import { formatYaml } from '../../lib/yaml.ts';
 import { isOutOfSpace } from '../store/errors.ts';
-import { StoredObject } from '../store/store.ts';
+import { MAX_OBJECT_LENGTH, StoredObject } from '../store/store.ts';
 import type { Call } from './context.ts';
 import type { AnswerForm } from './negotiation.ts';
 import { createTable, partialObject } from './table.ts';
@@ -163,6 +163,8 @@ export function toStatusError(err: unknown): StatusError {
       return statusError('TooManyRequests', errorMessage(err), { retryAfterSeconds: 1 });
     case 'EDGE_ERR_STORE_CLOSED':
       return statusError('ServiceUnavailable', 'the server is stopping', { retryAfterSeconds: 1 });
+    case 'EDGE_ERR_STORE_TOO_LARGE':
+      return statusError('RequestEntityTooLarge', `Request entity too large: limit is ${MAX_OBJECT_LENGTH}`);
     case 'EDGE_ERR_STORE_WRITE': {
       const error = statusError(
         'InternalError',

@@ -12,7 +12,7 @@ import {
 import { decodeObject, isFinished, prepareCreate, prepareUpdate } from '../registry/strategy.ts';
 import type { Decoded, Subresource } from '../registry/strategy.ts';
 import type { Mutation, StoredObject } from '../store/store.ts';
-import { MAX_BODY_BYTES, readObjectBody, tooLarge } from './body.ts';
+import { readObjectBody } from './body.ts';
 import type { Call } from './context.ts';
 import { rfc3339 } from '../../lib/clock.ts';
 import type { ManagedFieldsEntry } from '../../api/meta.ts';
@@ -106,7 +106,6 @@ export async function writeObject(
     isCreated = current === undefined;
     if (dryRun) computed = object;
     if (dryRun || object === current) return { action: 'keep' };
-    if (JSON.stringify(object).length > MAX_BODY_BYTES) throw tooLarge();
     return isFinished(object) ? { action: 'delete', object } : { action: 'put', object };
   });
   const source = computed ?? result.stored;

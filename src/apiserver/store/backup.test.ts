@@ -11,7 +11,7 @@ import { errorCode } from '../../lib/errors.ts';
 import { silentLogger } from '../../lib/log.ts';
 import { describeSnapshot, readBackup } from './backup.ts';
 import { checkStore } from './check.ts';
-import { DEFAULT_HISTORY } from './compactor.ts';
+import { DEFAULT_HISTORY } from './history.ts';
 import { openStore } from './durable-store.ts';
 import type { DurableStore } from './durable-store.ts';
 import { systemFiles } from './files.ts';

@@ -1,31 +1,31 @@
 /**
- * The store: group commit over a journal and an in-memory SQLite image. A resolved write is on the disk;
- * a failed one changed nothing; reads see committed state only.
+ * The store: group commit to a journal, the state in memory, checkpoints as SQLite files. A resolved write is on
+ * the disk; a failed one changed nothing; reads see committed state only.
  *
- * Life of a write: queue -> decide on the newest state -> SQLite transaction -> journal append and fsync ->
- * COMMIT -> map of objects -> caller and subscribers. Writes that arrive during the fsync form the next batch.
+ * Life of a write: queue -> decide on the newest state -> journal append and fsync -> objects and history in
+ * memory -> caller and subscribers. Writes that arrive during the fsync form the next batch.
  */
-import { join } from 'node:path';
 import type { Clock, Timer } from '../../lib/clock.ts';
 import { errorMessage } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
-import { Broadcaster } from './broadcaster.ts';
-import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import { Batch } from './batch.ts';
 import type { BatchedWrite } from './batch.ts';
-import { Compactor } from './compactor.ts';
-import type { HistoryLimits } from './compactor.ts';
-import { closed, CompactedError, damaged, journalFull, overloaded } from './errors.ts';
+import { Broadcaster } from './broadcaster.ts';
+import { saveCheckpoint } from './checkpoint.ts';
+import { closed, CompactedError, journalFull, overloaded } from './errors.ts';
 import type { FileLayer } from './files.ts';
-import { encodeFrame, Journal, replayJournals } from './journal.ts';
+import { History } from './history.ts';
+import type { HistoryLimits } from './history.ts';
+import { encodeFrame, Journal } from './journal.ts';
 import { lockDirectory } from './lock.ts';
 import type { DirectoryLock } from './lock.ts';
-import { ObjectIndex } from './object-index.ts';
-import { rebuild } from './rebuild.ts';
-import { SqliteImage } from './sqlite.ts';
+import type { ObjectIndex } from './object-index.ts';
+import { recoverStore } from './recover.ts';
+import type { Recovered } from './recover.ts';
+import { writeRestored } from './restore.ts';
 import type { ObjectRow } from './sqlite.ts';
-import { StoredObject } from './store.ts';
-import type { Change, Decide, ObjectStore, Subscription, WriteResult } from './store.ts';
+import { captureState, encodeState } from './state.ts';
+import type { Change, Decide, ObjectStore, StoredObject, Subscription, WriteResult } from './store.ts';
 
 /** What a store needs. */
 export interface StoreDeps {
@@ -82,10 +82,17 @@ interface Pending extends BatchedWrite {
 
 /** Opens the store of a directory: locks it, recovers, and is ready. */
 export async function openStore(config: StoreConfig, deps: StoreDeps): Promise<DurableStore> {
-  await deps.files.makeDirectory(config.dir);
-  const lock = await lockDirectory(config.dir);
+  const { files, clock, log } = deps;
+  const { dir } = config;
+  await files.makeDirectory(dir);
+  const lock = await lockDirectory(dir);
   try {
-    return await DurableStore.recover(config, deps, lock);
+    const startedAt = clock.now();
+    const found = await recoverStore(files, dir, config.history, log);
+    const { revision, objects, replayed } = found;
+    const ms = Math.round(clock.now() - startedAt);
+    log.info('store recovered', { dir, revision, objects: objects.size, replayed, ms });
+    return new DurableStore(config, deps, lock, found);
   } catch (err) {
     await lock.release();
     throw err;
@@ -97,14 +104,12 @@ export class DurableStore implements ObjectStore {
   readonly #config: StoreConfig;
   readonly #deps: StoreDeps;
   readonly #lock: DirectoryLock;
-  #image: SqliteImage;
-  #objects = new ObjectIndex();
-  #compactor: Compactor;
   readonly #broadcaster = new Broadcaster();
   readonly #upkeep: Timer;
+  #objects: ObjectIndex;
+  #history: History;
   #journal: Journal;
   #revision: number;
-  #floor: number;
   #queue: Pending[] = [];
   /** Work that needs a committed state and no write beside it. */
   #tasks: (() => Promise<void>)[] = [];
@@ -116,85 +121,21 @@ export class DurableStore implements ObjectStore {
   #nextCheckpointAt = 0;
   #closing: Promise<void> | undefined;
 
-  private constructor(
-    config: StoreConfig,
-    deps: StoreDeps,
-    lock: DirectoryLock,
-    found: { image: SqliteImage; journal: Journal; checkpointBytes: number; uncheckpointedBytes: number },
-  ) {
+  /** For openStore, which has locked the directory. */
+  constructor(config: StoreConfig, deps: StoreDeps, lock: DirectoryLock, found: Recovered) {
     this.#config = config;
     this.#deps = deps;
     this.#lock = lock;
-    const { image } = found;
-    this.#image = image;
+    this.#objects = found.objects;
+    this.#history = found.history;
     this.#journal = found.journal;
+    this.#revision = found.revision;
     this.#checkpointBytes = found.checkpointBytes;
     this.#uncheckpointedBytes = found.uncheckpointedBytes;
-    this.#revision = image.meta('revision');
-    this.#floor = image.meta('floor');
-    this.#compactor = new Compactor(image, config.history);
-    for (const row of image.objects()) {
-      this.#objects.put(new StoredObject(row.resource, row.name, row.revision, row.json));
-    }
     this.#upkeep = deps.clock.every(UPKEEP_MS, () => {
       this.#wake();
     });
-  }
-
-  /** Loads checkpoint and journals of a locked directory. */
-  static async recover(config: StoreConfig, deps: StoreDeps, lock: DirectoryLock): Promise<DurableStore> {
-    const { files, log, clock } = deps;
-    const startedAt = clock.now();
-    const checkpoint = await loadCheckpoint(files, config.dir);
-    const image = await SqliteImage.open(checkpoint?.image);
-    if (
-      checkpoint !== undefined &&
-      (image.meta('format') !== 1 || image.meta('revision') !== checkpoint.revision)
-    ) {
-      throw damaged(
-        checkpoint.path,
-        `holds format ${image.meta('format')}, revision ${image.meta('revision')}`,
-        'it was written by another version of edge: run that version, or restore a backup',
-      );
-    }
-    const replay = await replayJournals(files, config.dir, checkpoint?.revision ?? 0, log);
-    image.control('BEGIN');
-    for (const { r, t, k, n, at, l, o } of replay.records) {
-      const previousLabels = l === null ? null : JSON.stringify(l);
-      image.apply({
-        revision: r,
-        type: t,
-        resource: k,
-        name: n,
-        at,
-        previousLabels,
-        json: JSON.stringify(o),
-      });
-    }
-    const revision = replay.records.at(-1)?.r ?? checkpoint?.revision ?? 0;
-    image.setMeta('revision', revision);
-    image.control('COMMIT');
-    const journal = await Journal.open(
-      files,
-      config.dir,
-      replay.last?.firstRevision ?? revision + 1,
-      replay.last,
-    );
-    const store = new DurableStore(config, deps, lock, {
-      image,
-      journal,
-      checkpointBytes: checkpoint?.image.length ?? 0,
-      uncheckpointedBytes: replay.earlierBytes,
-    });
-    log.info('store recovered', {
-      dir: config.dir,
-      revision,
-      objects: store.#objects.size,
-      replayed: replay.records.length,
-      ms: Math.round(clock.now() - startedAt),
-    });
-    store.#wake(); // a journal that is over its length is folded now, not at the first write
-    return store;
+    this.#wake(); // a journal that is over its length is folded now, not at the first write
   }
 
   get revision(): number {
@@ -202,7 +143,7 @@ export class DurableStore implements ObjectStore {
   }
 
   get floor(): number {
-    return this.#floor;
+    return this.#history.floor;
   }
 
   /** How many objects there are. */
@@ -212,7 +153,7 @@ export class DurableStore implements ObjectStore {
 
   /** Lengths and counts, for metrics. */
   get sizes(): StoreSizes {
-    const { events, bytes } = this.#compactor.size;
+    const { events, bytes } = this.#history.size;
     return {
       objects: this.#objects.size,
       journalBytes: this.#journal.bytes,
@@ -233,9 +174,8 @@ export class DurableStore implements ObjectStore {
   }
 
   history(resource: string, after: number, limit: number): Change[] {
-    if (after < this.#floor) throw new CompactedError(after, this.#floor);
-    // the bound hides rows of a batch that is not on the disk yet
-    return this.#image.history(resource, after, this.#revision, limit);
+    if (after < this.floor) throw new CompactedError(after, this.floor);
+    return this.#history.after(resource, after, limit);
   }
 
   subscribe(resource: string, onChanges: (changes: readonly Change[]) => void): Subscription {
@@ -255,7 +195,7 @@ export class DurableStore implements ObjectStore {
     if (this.#committing !== undefined) return;
     this.#committing = this.#drain()
       .catch((err: unknown) => {
-        // SQLite itself failed (out of memory): nobody's write is left waiting, and nothing of it was kept
+        // out of memory, for instance: nobody's write is left waiting, and nothing of it was kept
         this.#deps.log.error('commit failed', { error: errorMessage(err) });
         for (const pending of this.#queue.splice(0)) pending.reject(err);
       })
@@ -273,7 +213,7 @@ export class DurableStore implements ObjectStore {
     do {
       await this.#tasks.shift()?.();
       if (this.#queue.length > 0) await this.#commitBatch();
-      this.#compact();
+      this.#history.compact(this.#deps.clock.wallNow().getTime());
       // counts what earlier checkpoints failed to fold, so that they are tried again
       if (this.#uncheckpointedBytes + this.#journal.bytes >= this.#config.journalBytes) await this.#rotate();
     } while (this.#queue.length > 0 || this.#tasks.length > 0);
@@ -281,10 +221,9 @@ export class DurableStore implements ObjectStore {
 
   /** Takes queued writes through to the disk and answers each of them. */
   async #commitBatch(): Promise<void> {
-    const batch = new Batch(this.#objects, this.#image, this.#revision, this.#deps.clock.wallNow().getTime());
+    const batch = new Batch(this.#objects, this.#revision, this.#deps.clock.wallNow().getTime());
     const answers: { pending: Pending; result: WriteResult }[] = [];
     let taken = 0;
-    this.#image.control('BEGIN');
     for (const pending of this.#queue) {
       if (taken >= MAX_BATCH || batch.bytes >= MAX_BATCH_BYTES) break;
       taken++;
@@ -298,23 +237,20 @@ export class DurableStore implements ObjectStore {
     try {
       if (batch.changes.length > 0) {
         this.#checkRoom();
-        this.#image.setMeta('revision', batch.revision);
         const startedAt = this.#deps.clock.now();
         await this.#journal.append(encodeFrame(batch.records));
         this.#deps.onSync?.((this.#deps.clock.now() - startedAt) / 1000);
       }
     } catch (err) {
-      this.#image.control('ROLLBACK');
       this.#deps.log.error('write failed', { error: errorMessage(err), writes: answers.length });
       for (const { pending } of answers) pending.reject(err);
       return;
     }
-    this.#image.control('COMMIT');
     this.#revision = batch.revision;
-    this.#compactor.add(batch.changes.length, batch.bytes, batch.at);
     for (const change of batch.changes) {
       if (change.type === 'DELETED') this.#objects.remove(change.stored.resource, change.stored.name);
       else this.#objects.put(change.stored);
+      this.#history.add(change, batch.at);
     }
     for (const { pending, result } of answers) pending.resolve(result);
     this.#broadcaster.publish(batch.changes);
@@ -324,11 +260,6 @@ export class DurableStore implements ObjectStore {
   #checkRoom(): void {
     const bytes = this.#uncheckpointedBytes + this.#journal.bytes;
     if (bytes > this.#config.journalBytes * MAX_JOURNAL_FACTOR) throw journalFull(this.#journal.path, bytes);
-  }
-
-  #compact(): void {
-    const floor = this.#compactor.step(this.#deps.clock.wallNow().getTime());
-    if (floor !== undefined) this.#floor = floor;
   }
 
   /** Starts a new journal file and saves the state before it; runs between batches. */
@@ -354,23 +285,21 @@ export class DurableStore implements ObjectStore {
       return;
     }
     const covered = this.#uncheckpointedBytes;
-    const image = this.#image.export();
-    this.#saving = saveCheckpoint(files, dir, revision, image)
-      .then(() => {
+    this.#saving = encodeState(captureState(revision, this.#objects, this.#history))
+      .then(async (image) => {
+        await saveCheckpoint(files, dir, revision, image);
         this.#uncheckpointedBytes -= covered;
         this.#checkpointBytes = image.length;
-        log.debug('checkpoint saved', {
-          revision,
-          bytes: image.length,
-          ms: Math.round(clock.now() - startedAt),
-        });
-      }, failed)
+        const ms = Math.round(clock.now() - startedAt);
+        log.debug('checkpoint saved', { revision, bytes: image.length, ms });
+      })
+      .catch(failed)
       .finally(() => {
         this.#saving = undefined;
       });
   }
 
-  /** Runs `work` between two batches: the image is committed and stays as it is meanwhile. */
+  /** Runs `work` between two batches: the state is committed and stays as it is meanwhile. */
   #between<T>(work: () => Promise<T>): Promise<T> {
     if (this.#closing !== undefined) return Promise.reject(closed());
     return new Promise((resolve, reject) => {
@@ -380,11 +309,11 @@ export class DurableStore implements ObjectStore {
   }
 
   /** A copy of everything at the newest revision, history included. */
-  snapshot(): Promise<Snapshot> {
-    return this.#between(async () => {
-      await this.#saving; // two copies of the image beside it would be one too many
-      return { revision: this.#revision, objects: this.#objects.size, image: this.#image.export() };
-    });
+  async snapshot(): Promise<Snapshot> {
+    await this.#saving; // two images in memory would be one too many
+    if (this.#closing !== undefined) throw closed();
+    const state = captureState(this.#revision, this.#objects, this.#history);
+    return { revision: state.revision, objects: state.objects.length, image: await encodeState(state) };
   }
 
   /**
@@ -397,27 +326,22 @@ export class DurableStore implements ObjectStore {
       await this.#saving;
       const { files, log } = this.#deps;
       const { dir, history } = this.#config;
-      const next = await rebuild(rows, Math.max(this.#revision, atLeast));
-      const image = next.image.export();
-      await saveCheckpoint(files, dir, next.revision, image);
-      // from here on a crash recovers the new state
+      const restored = await writeRestored(files, dir, rows, Math.max(this.#revision, atLeast));
+      const { revision } = restored;
       try {
-        const journal = await Journal.open(files, dir, next.revision + 1);
+        const journal = await Journal.open(files, dir, revision + 1);
         await this.#journal.close();
         this.#journal = journal;
       } catch (err) {
         log.warn('the old journal goes on after the restore', { error: errorMessage(err) });
       }
-      this.#image.close();
-      this.#image = next.image;
-      this.#objects = next.objects;
-      this.#revision = next.revision;
-      this.#floor = next.revision;
-      this.#compactor = new Compactor(next.image, history);
-      this.#checkpointBytes = image.length;
+      this.#objects = restored.objects;
+      this.#history = new History(history, revision);
+      this.#revision = revision;
+      this.#checkpointBytes = restored.checkpointBytes;
       this.#uncheckpointedBytes = 0;
-      log.info('store restored', { revision: next.revision, objects: rows.length });
-      return next.revision;
+      log.info('store restored', { revision, objects: rows.length });
+      return revision;
     });
   }
 
@@ -436,12 +360,6 @@ export class DurableStore implements ObjectStore {
       await this.#saving;
     }
     await this.#journal.close();
-    this.#image.close();
     await this.#lock.release();
-  }
-
-  /** Where the store's files are, for messages. */
-  get path(): string {
-    return join(this.#config.dir);
   }
 }

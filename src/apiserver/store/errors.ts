@@ -41,6 +41,11 @@ export function badBackup(what: string): EdgeError {
   return new EdgeError('EDGE_ERR_STORE_BACKUP', `not a usable backup: ${what}`);
 }
 
+/** An object is longer than an object may be. */
+export function objectTooLarge(length: number, limit: number): EdgeError {
+  return new EdgeError('EDGE_ERR_STORE_TOO_LARGE', `the object is ${length} long, the limit is ${limit}`);
+}
+
 /** Too many writes wait for the disk. */
 export function overloaded(limit: number): EdgeError {
   return new EdgeError('EDGE_ERR_STORE_OVERLOADED', `${limit} writes are waiting for the disk`, {

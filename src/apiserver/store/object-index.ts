@@ -29,6 +29,11 @@ export class ObjectIndex {
     return entry.sorted;
   }
 
+  /** The objects of all resources, in the order of resources and names. */
+  all(): readonly StoredObject[] {
+    return [...this.#resources.keys()].sort().flatMap((resource) => this.list(resource));
+  }
+
   put(stored: StoredObject): void {
     let entry = this.#resources.get(stored.resource);
     if (entry === undefined)

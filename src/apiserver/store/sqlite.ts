@@ -1,9 +1,10 @@
-/** All SQL of the store: one SQLite database in memory (sql.js). Only the committer writes; nothing here waits. */
+/** All SQL of the store: SQLite databases in memory (sql.js), filled or read as a whole; nothing here waits. */
 import initSqlJs from 'sql.js';
 import type { Database, SqlJsStatic, SqlValue, Statement } from 'sql.js';
 // by path, because test bundles leave package imports alone and Node cannot require WebAssembly
 import wasmBinary from '../../../node_modules/sql.js/dist/sql-wasm.wasm';
 import schema from './schema.sql';
+import type { HistoryEvent } from './history.ts';
 import { StoredObject } from './store.ts';
 import type { Change, ChangeType } from './store.ts';
 
@@ -15,27 +16,15 @@ export interface ObjectRow {
   json: string;
 }
 
-/** A row of the events table. */
-export interface EventRow extends ObjectRow {
-  type: ChangeType;
-  at: number;
-  previousLabels: string | null;
-}
-
 const STATEMENTS = {
-  putObject: 'INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)',
-  removeObject: 'DELETE FROM objects WHERE resource = ? AND name = ?',
+  putObject: 'INSERT INTO objects VALUES (?, ?, ?, ?)',
   addEvent: 'INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)',
   setMeta: 'UPDATE meta SET value = ? WHERE key = ?',
   getMeta: 'SELECT value FROM meta WHERE key = ?',
   objects: 'SELECT resource, name, revision, value FROM objects ORDER BY resource, name',
-  history:
-    'SELECT revision, name, type, value, previous_labels FROM events WHERE revision > ? AND revision <= ? AND resource = ? ORDER BY revision LIMIT ?',
-  historySize: 'SELECT count(*), coalesce(sum(length(value)), 0), coalesce(min(at), 0) FROM events',
-  oldestEvents: 'SELECT revision, at, length(value) FROM events ORDER BY revision LIMIT ?',
+  events: 'SELECT revision, resource, name, type, at, value, previous_labels FROM events ORDER BY revision',
   integrity: 'PRAGMA integrity_check',
   eventRange: 'SELECT count(*), coalesce(min(revision), 0), coalesce(max(revision), 0) FROM events',
-  dropEvents: 'DELETE FROM events WHERE revision <= ?',
 } as const;
 
 let library: Promise<SqlJsStatic> | undefined;
@@ -54,8 +43,8 @@ export class SqliteImage {
     library ??= initSqlJs({ wasmBinary: wasmBinary.buffer });
     const { Database } = await library;
     const database = new Database(image);
-    // the image is written as a whole by a checkpoint, so SQLite needs no journal for crashes, only for rollback
-    database.run('PRAGMA journal_mode = MEMORY');
+    // an image is filled once and used only when that went well: there is nothing to roll back to
+    database.run('PRAGMA journal_mode = OFF');
     if (image === undefined) database.run(schema);
     return new SqliteImage(database);
   }
@@ -82,8 +71,8 @@ export class SqliteImage {
     return rows;
   }
 
-  /** Runs `BEGIN`, `COMMIT`, `ROLLBACK`, `SAVEPOINT` and the like. */
-  control(sql: string): void {
+  /** Runs `BEGIN` and `COMMIT`. */
+  control(sql: 'BEGIN' | 'COMMIT'): void {
     this.#run(sql, []);
   }
 
@@ -95,12 +84,16 @@ export class SqliteImage {
     this.#run(STATEMENTS.setMeta, [value, key]);
   }
 
-  /** Stores a change: the event, and the object's new state or its absence. */
-  apply(event: EventRow): void {
-    const { resource, name, revision, json, type, at, previousLabels } = event;
-    if (type === 'DELETED') this.#run(STATEMENTS.removeObject, [resource, name]);
-    else this.#run(STATEMENTS.putObject, [resource, name, revision, json]);
-    this.#run(STATEMENTS.addEvent, [revision, resource, name, type, at, json, previousLabels]);
+  /** Stores an object. */
+  putObject({ resource, name, revision, json }: ObjectRow): void {
+    this.#run(STATEMENTS.putObject, [resource, name, revision, json]);
+  }
+
+  /** Stores what happened to an object. */
+  addEvent({ type, stored, previousLabels }: Change, at: number): void {
+    const { revision, resource, name, json } = stored;
+    const labels = previousLabels === undefined ? null : JSON.stringify(previousLabels);
+    this.#run(STATEMENTS.addEvent, [revision, resource, name, type, at, json, labels]);
   }
 
   objects(): ObjectRow[] {
@@ -112,31 +105,20 @@ export class SqliteImage {
     }));
   }
 
-  /** Changes of a resource with `after` < revision <= `upTo`, oldest first. */
-  history(resource: string, after: number, upTo: number, limit: number): Change[] {
-    return this.#rows(STATEMENTS.history, [after, upTo, resource, limit]).map(
-      ([revision, name, type, json, previousLabels]) => ({
-        type: type as ChangeType,
-        stored: new StoredObject(resource, String(name), Number(revision), String(json)),
-        previousLabels:
-          typeof previousLabels === 'string'
-            ? (JSON.parse(previousLabels) as Record<string, string>)
-            : undefined,
-      }),
-    );
-  }
-
-  historySize(): { events: number; bytes: number; oldestAt: number } {
-    const [events, bytes, oldestAt] = this.#rows(STATEMENTS.historySize, [])[0] ?? [];
-    return { events: Number(events ?? 0), bytes: Number(bytes ?? 0), oldestAt: Number(oldestAt ?? 0) };
-  }
-
-  oldestEvents(limit: number): { revision: number; at: number; bytes: number }[] {
-    return this.#rows(STATEMENTS.oldestEvents, [limit]).map(([revision, at, bytes]) => ({
-      revision: Number(revision),
-      at: Number(at),
-      bytes: Number(bytes),
-    }));
+  /** All events, oldest first. `known` gives objects that are in memory already, by their revision. */
+  *events(known: ReadonlyMap<number, StoredObject>): Generator<HistoryEvent> {
+    const statement = this.#statement(STATEMENTS.events);
+    statement.bind([]);
+    while (statement.step()) {
+      const [revision, resource, name, type, at, json, labels] = statement.get();
+      const stored =
+        known.get(Number(revision)) ??
+        new StoredObject(String(resource), String(name), Number(revision), String(json));
+      const previousLabels =
+        typeof labels === 'string' ? (JSON.parse(labels) as Record<string, string>) : undefined;
+      yield { change: { type: type as ChangeType, stored, previousLabels }, at: Number(at) };
+    }
+    statement.reset();
   }
 
   /** What SQLite finds wrong with the database; empty when it is sound. */
@@ -152,18 +134,7 @@ export class SqliteImage {
     return { count: Number(count ?? 0), first: Number(first ?? 0), last: Number(last ?? 0) };
   }
 
-  /** Stores an object without an event; for images that are made from a backup. */
-  putObject({ resource, name, revision, json }: ObjectRow): void {
-    this.#run(STATEMENTS.putObject, [resource, name, revision, json]);
-  }
-
-  /** Forgets events up to and with `floor`. */
-  dropEvents(floor: number): void {
-    this.#run(STATEMENTS.dropEvents, [floor]);
-    this.setMeta('floor', floor);
-  }
-
-  /** The whole database as a SQLite file; copies it, so never once a write. Not inside a transaction. */
+  /** The whole database as a SQLite file; copies it. Not inside a transaction. */
   export(): Uint8Array {
     return this.#database.export();
   }

@@ -4,6 +4,9 @@ import type { KubeObject } from '../../api/meta.ts';
 /** What a change did to an object, in the words of watch events. */
 export type ChangeType = 'ADDED' | 'MODIFIED' | 'DELETED';
 
+/** The longest JSON text of an object. */
+export const MAX_OBJECT_LENGTH = 3 * 1024 * 1024;
+
 /** Parsed objects kept at once; a parsed object takes several times the memory of its text. */
 const MAX_PARSED = 256;
 
@@ -86,7 +89,8 @@ export interface ObjectStore {
   list(resource: string): readonly StoredObject[];
   /**
    * Queues a write. Resolves once it is on the disk and visible to reads; rejects with what `decide` threw,
-   * EDGE_ERR_STORE_WRITE (undone, later writes may work), EDGE_ERR_STORE_OVERLOADED or EDGE_ERR_STORE_CLOSED.
+   * EDGE_ERR_STORE_WRITE (undone, later writes may work), EDGE_ERR_STORE_TOO_LARGE, EDGE_ERR_STORE_OVERLOADED or
+   * EDGE_ERR_STORE_CLOSED.
    */
   write(resource: string, name: string, decide: Decide): Promise<WriteResult>;
   /** Up to `limit` changes of a resource after a revision, oldest first; throws CompactedError below the floor. */

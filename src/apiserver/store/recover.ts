@@ -1,0 +1,88 @@
+/** What a server finds at its start: checkpoint and journals of a directory, read into memory. Cuts a torn tail. */
+import type { Logger } from '../../lib/log.ts';
+import { loadCheckpoint } from './checkpoint.ts';
+import { damaged } from './errors.ts';
+import type { FileLayer } from './files.ts';
+import { History } from './history.ts';
+import type { HistoryLimits } from './history.ts';
+import { Journal, replayJournals } from './journal.ts';
+import { ObjectIndex } from './object-index.ts';
+import { SqliteImage } from './sqlite.ts';
+import { StoredObject } from './store.ts';
+
+/** The state of a directory, and the files to go on with. */
+export interface Recovered {
+  revision: number;
+  objects: ObjectIndex;
+  history: History;
+  journal: Journal;
+  checkpointBytes: number;
+  /** Bytes of earlier journal files that no checkpoint holds yet. */
+  uncheckpointedBytes: number;
+  /** Changes that came from journals. */
+  replayed: number;
+}
+
+interface Loaded {
+  revision: number;
+  objects: ObjectIndex;
+  history: History;
+  bytes: number;
+}
+
+/** Reads the state of a locked directory. Rejects with EDGE_ERR_STORE_DAMAGED, and then has changed nothing. */
+export async function recoverStore(
+  files: FileLayer,
+  dir: string,
+  limits: HistoryLimits,
+  log: Logger,
+): Promise<Recovered> {
+  const { objects, history, bytes, revision: checkpointed } = await loadState(files, dir, limits);
+  const replay = await replayJournals(files, dir, checkpointed, log);
+  for (const { r, t, k, n, at, l, o } of replay.records) {
+    const stored = new StoredObject(k, n, r, JSON.stringify(o));
+    if (t === 'DELETED') objects.remove(k, n);
+    else objects.put(stored);
+    history.add({ type: t, stored, previousLabels: l ?? undefined }, at);
+  }
+  const revision = replay.records.at(-1)?.r ?? checkpointed;
+  const journal = await Journal.open(files, dir, replay.last?.firstRevision ?? revision + 1, replay.last);
+  return {
+    revision,
+    objects,
+    history,
+    journal,
+    checkpointBytes: bytes,
+    uncheckpointedBytes: replay.earlierBytes,
+    replayed: replay.records.length,
+  };
+}
+
+async function loadState(files: FileLayer, dir: string, limits: HistoryLimits): Promise<Loaded> {
+  const checkpoint = await loadCheckpoint(files, dir);
+  const objects = new ObjectIndex();
+  if (checkpoint === undefined) return { revision: 0, objects, history: new History(limits, 0), bytes: 0 };
+  const { path, revision } = checkpoint;
+  const image = await SqliteImage.open(checkpoint.image);
+  try {
+    const [format, found] = [image.meta('format'), image.meta('revision')];
+    if (format !== 1 || found !== revision) {
+      throw damaged(
+        path,
+        `holds format ${format}, revision ${found}`,
+        'it was written by another version of edge: run that version, or restore a backup',
+      );
+    }
+    const byRevision = new Map<number, StoredObject>();
+    for (const row of image.objects()) {
+      const stored = new StoredObject(row.resource, row.name, row.revision, row.json);
+      byRevision.set(row.revision, stored);
+      objects.put(stored);
+    }
+    const history = new History(limits, image.meta('floor'));
+    for (const { change, at } of image.events(byRevision)) history.add(change, at);
+    return { revision, objects, history, bytes: checkpoint.image.length };
+  } finally {
+    image.close();
+  }
+}

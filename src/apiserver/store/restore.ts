@@ -1,0 +1,38 @@
+/** Replaces the state of a directory by the objects of a backup: new revisions for all of them, no history. */
+import type { KubeObject } from '../../api/meta.ts';
+import { saveCheckpoint } from './checkpoint.ts';
+import type { FileLayer } from './files.ts';
+import { ObjectIndex } from './object-index.ts';
+import type { ObjectRow } from './sqlite.ts';
+import { encodeState } from './state.ts';
+import { StoredObject } from './store.ts';
+
+/** A restored state that is on the disk: a crash from here on recovers it. */
+export interface Restored {
+  objects: ObjectIndex;
+  /** Also the floor of the history. */
+  revision: number;
+  checkpointBytes: number;
+}
+
+/** Gives the objects the revisions above `after`, in their order, and saves the checkpoint of them. */
+export async function writeRestored(
+  files: FileLayer,
+  dir: string,
+  rows: readonly ObjectRow[],
+  after: number,
+): Promise<Restored> {
+  const objects = new ObjectIndex();
+  let revision = after;
+  for (const { resource, name, json } of rows) {
+    revision++;
+    const object = JSON.parse(json) as KubeObject;
+    object.metadata.resourceVersion = String(revision);
+    objects.put(new StoredObject(resource, name, revision, JSON.stringify(object)));
+  }
+  // one above even when there are no objects: watches from before must not resume as if nothing had happened
+  revision++;
+  const image = await encodeState({ revision, floor: revision, objects: objects.all(), events: [] });
+  await saveCheckpoint(files, dir, revision, image);
+  return { objects, revision, checkpointBytes: image.length };
+}
