@@ -1,10 +1,13 @@
 /** Which way of logging in comes next: what the server still accepts, of what we have, in the order we were given. */
 import type { AnyAuthMethod } from 'ssh2';
-import { errorMessage } from '../lib/errors.ts';
+import { errorCode, errorMessage } from '../lib/errors.ts';
 import { libraryKey } from './certificate-auth.ts';
 import type { PrivateKey } from './private-key.ts';
 
-/** A way of logging in. What asks somebody is asked only when its turn comes, and answers undefined to give up. */
+/**
+ * A way of logging in. What asks somebody is asked only when its turn comes, and answers undefined where there is no
+ * answer: the next way is tried. One that rejects with EDGE_ERR_SSH_GIVEN_UP ends the login.
+ */
 export type AuthMethod =
   /** The keys of an ssh-agent at a unix socket. */
   | { kind: 'agent'; socket: string }
@@ -47,8 +50,12 @@ export interface AuthPlan {
   readonly problems: readonly string[];
 }
 
-/** Plans a login of `user`. */
-export function planAuthentication(user: string, methods: readonly AuthMethod[]): AuthPlan {
+/** Plans a login of `user`. `onGivenUp` is called when somebody wants no more while the server waits for answers. */
+export function planAuthentication(
+  user: string,
+  methods: readonly AuthMethod[],
+  onGivenUp: (err: unknown) => void,
+): AuthPlan {
   const left = methods.map((method) => ({ method, attempts: 0, isGivenUp: false }));
   const tried: string[] = [];
   const problems: string[] = [];
@@ -85,7 +92,8 @@ export function planAuthentication(user: string, methods: readonly AuthMethod[])
         const answer = async (request: Questions): Promise<string[]> => {
           const answers = await method.ask(request, number);
           if (answers === undefined) entry.isGivenUp = true;
-          return [...(answers ?? [])];
+          // another number of answers than of questions would end the connection
+          return [...(answers ?? request.prompts.map(() => ''))];
         };
         return {
           type: 'keyboard-interactive',
@@ -96,11 +104,7 @@ export function planAuthentication(user: string, methods: readonly AuthMethod[])
               instructions,
               prompts: prompts.map(({ prompt, echo }) => ({ text: prompt, isEchoed: echo ?? false })),
             };
-            answer(request).then(finish, (err: unknown) => {
-              problems.push(errorMessage(err));
-              entry.isGivenUp = true;
-              finish([]);
-            });
+            answer(request).then(finish, onGivenUp);
           },
         };
       }
@@ -124,6 +128,7 @@ export function planAuthentication(user: string, methods: readonly AuthMethod[])
             const method = await attempt(entry);
             if (method !== undefined) return method;
           } catch (err) {
+            if (isGivenUp(err)) throw err;
             problems.push(errorMessage(err));
           }
         }
@@ -131,4 +136,8 @@ export function planAuthentication(user: string, methods: readonly AuthMethod[])
       return false;
     },
   };
+}
+
+function isGivenUp(err: unknown): boolean {
+  return errorCode(err) === 'EDGE_ERR_SSH_GIVEN_UP';
 }

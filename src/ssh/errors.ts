@@ -5,9 +5,11 @@ import type { EdgeErrorOptions } from '../lib/errors.ts';
 /**
  * What went wrong: `auth` the node does not accept us, `host-key` its key is not the one that is known, `key` a private
  * key or certificate cannot be used, `timeout` no answer, `closed` the connection ended, `channel` the node refused what
- * was asked of it, `protocol` it does not speak SSH as we do.
+ * was asked of it, `protocol` it does not speak SSH as we do, `given-up` who was asked
+ * wanted no more.
  */
-export type SshErrorKind = 'auth' | 'host-key' | 'key' | 'timeout' | 'closed' | 'channel' | 'protocol';
+export type SshErrorKind =
+  'auth' | 'host-key' | 'key' | 'timeout' | 'closed' | 'channel' | 'protocol' | 'given-up';
 
 /** A failure of an SSH session, with the code `EDGE_ERR_SSH_<KIND>`. */
 export class SshError extends EdgeError {

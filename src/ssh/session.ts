@@ -92,7 +92,6 @@ export function openSession(stream: ByteStream, options: SessionOptions): Promis
 export function openSessionOver(sock: Duplex, options: SessionOptions): Promise<SshSession> {
   const { clock, hostKey, user, signal } = options;
   const client = new Client();
-  const plan = planAuthentication(user, options.methods);
   const listeners = createRemoteListeners(client);
 
   return new Promise<SshSession>((resolve, reject) => {
@@ -116,6 +115,9 @@ export function openSessionOver(sock: Duplex, options: SessionOptions): Promise<
       const timer = clock.after(FAREWELL_MS, () => sock.destroy());
       sock.once('close', () => timer.cancel());
     };
+    const plan = planAuthentication(user, options.methods, (err) =>
+      fail(describeFailure(err, plan, options)),
+    );
     let silence = clock.after(0, () => {});
     const expectAnswer = (): void => {
       silence.cancel();

@@ -6,6 +6,7 @@ import { errorCode, errorMessage, UsageError } from '../../../lib/errors.ts';
 import type { AuthMethod, Questions } from '../../../ssh/authentication.ts';
 import { readPrivateKey, withCertificate } from '../../../ssh/private-key.ts';
 import type { PrivateKey } from '../../../ssh/private-key.ts';
+import { NO_PROMPTER } from './prompter.ts';
 import type { Prompter } from './prompter.ts';
 
 /** What the operator said about it. */
@@ -55,6 +56,7 @@ export class MethodSource {
     const publicKeys =
       identities.length > 0 ? [...keyMethods, ...agentMethods] : [...agentMethods, ...keyMethods];
     const who = `${user}@${node}`;
+    if (password === undefined && this.#prompter === NO_PROMPTER) return publicKeys;
     return [
       ...publicKeys,
       {

@@ -1,11 +1,12 @@
 /** Asks the person at the terminal, also when stdin and stdout are pipes; what is secret is not shown. */
 import { closeSync, openSync } from 'node:fs';
 import { ReadStream, WriteStream } from 'node:tty';
+import { SshError } from '../../../ssh/errors.ts';
 import { LineEditor } from './line-editor.ts';
 
 /** Somebody who can be asked, one question at a time. */
 export interface Prompter {
-  /** The answer; undefined when there is nobody to ask, or who gives up. */
+  /** The answer; undefined when there is nobody to ask. Rejects with EDGE_ERR_SSH_GIVEN_UP when they want no more. */
   ask(question: string, isEchoed: boolean): Promise<string | undefined>;
 }
 
@@ -40,13 +41,14 @@ function askOnce(path: string, question: string, isEchoed: boolean): Promise<str
     closeSync(descriptor);
     return Promise.reject(err instanceof Error ? err : new Error(String(err)));
   }
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const editor = new LineEditor();
     const finish = (answer: string | undefined): void => {
       input.setRawMode(false);
       output.write('\r\n', () => output.destroy());
       input.destroy();
-      resolve(answer);
+      if (answer === undefined) reject(new SshError('given-up', 'nothing was answered'));
+      else resolve(answer);
     };
     output.on('error', () => {}); // a terminal that is gone: the end of input tells
     input.on('error', () => finish(undefined));
