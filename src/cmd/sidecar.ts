@@ -21,6 +21,7 @@ import { createFrpClient } from '../tunnel/frpc/client.ts';
 import { accessLoader, connectionOptions } from './connection.ts';
 import { addOptions, createCommand, readOptions, readTextFile } from './options.ts';
 import { createContext, processOptions, runComponent } from './process.ts';
+import { secureRandom } from '../lib/random.ts';
 import { tuneForRelaying } from './relay-runtime.ts';
 
 const fileOptions = {
@@ -113,8 +114,13 @@ export async function run(argv: readonly string[], programName: string): Promise
       initial.dns === undefined
         ? undefined
         : createNameService(
-            { ...initial, listen: initial.dns, upstreams: initial.dnsUpstreams },
-            { clock: systemClock, random: Math.random, log, registry: context.registry },
+            {
+              ...initial,
+              listen: initial.dns,
+              upstreams: initial.dnsUpstreams,
+              allowRemoteClients: initial.dnsAllowRemote,
+            },
+            { clock: systemClock, random: secureRandom, log, registry: context.registry },
           ),
     child,
   });

@@ -103,6 +103,7 @@ class EmbeddedDnsServer implements DnsServer {
   #responder: Responder;
   #listeners: Listener[] = [];
   #idleSweep: Timer | undefined;
+  #hasWarnedOfRemote = false;
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
 
@@ -223,6 +224,7 @@ class EmbeddedDnsServer implements DnsServer {
       counters: this.#counters,
       log: this.#deps.log,
       allowRemoteClients: this.#config.allowRemoteClients ?? false,
+      onRemote: (client: string) => this.#warnOfRemote(client),
       clock: this.#deps.clock,
       limits: this.#limits,
       connections: this.#connections,
@@ -240,6 +242,16 @@ class EmbeddedDnsServer implements DnsServer {
         if (!mayRetry) throw listenError(wanted, err);
       }
     }
+  }
+
+  // Once: whoever floods us must not flood the log too.
+  #warnOfRemote(client: string): void {
+    if (this.#hasWarnedOfRemote) return;
+    this.#hasWarnedOfRemote = true;
+    this.#deps.log.warn('dns client on another machine is not answered; further ones are only counted', {
+      client,
+      hint: 'allow them with SIDECAR_DNS_ALLOW_REMOTE if they are meant to ask here',
+    });
   }
 
   // Before start() nothing is known but the configured ports.

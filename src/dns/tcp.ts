@@ -27,7 +27,10 @@ export function listenTcp(address: HostPort, options: TcpListenerOptions): Promi
     const isAllowed = options.allowRemoteClients || isLoopbackHost(plainAddress(socket));
     if (!isAllowed || connections.size >= options.limits.maxConnections) {
       if (isAllowed) counters.connectionsRefused += 1;
-      else counters.dropped += 1;
+      else {
+        counters.dropped += 1;
+        options.onRemote(plainAddress(socket));
+      }
       socket.on('error', () => {}); // it is being destroyed
       socket.destroy();
       return;

@@ -15,6 +15,8 @@ export interface ListenerOptions {
   log: Logger;
   /** Answer clients elsewhere too. */
   allowRemoteClients: boolean;
+  /** Told of a client elsewhere that is not answered. */
+  onRemote: (address: string) => void;
 }
 
 /** A bound UDP listener. */
@@ -26,7 +28,7 @@ export interface UdpListener {
 
 /** Binds and serves; rejects with the system's error. */
 export function listenUdp(address: HostPort, options: ListenerOptions): Promise<UdpListener> {
-  const { responder, counters, log, allowRemoteClients } = options;
+  const { responder, counters, log, allowRemoteClients, onRemote } = options;
   const isSix = isIPv6(address.host);
   const socket = createSocket({
     type: isSix ? 'udp6' : 'udp4',
@@ -36,8 +38,13 @@ export function listenUdp(address: HostPort, options: ListenerOptions): Promise<
   });
   let isClosed = false;
   socket.on('message', (bytes, peer) => {
+    if (!allowRemoteClients && !isLocal(peer.address)) {
+      counters.dropped += 1;
+      onRemote(peer.address);
+      return;
+    }
     // Port 0 cannot be answered; a spoofed one would make send() throw.
-    if (peer.port === 0 || (!allowRemoteClients && !isLocal(peer.address))) {
+    if (peer.port === 0) {
       counters.dropped += 1;
       return;
     }

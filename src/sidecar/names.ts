@@ -25,6 +25,8 @@ export interface NameService extends Component {
 export interface NameServiceConfig {
   listen: HostPort;
   upstreams: readonly HostPort[];
+  /** Answer clients on other machines. */
+  allowRemoteClients: boolean;
   clusterDomain: string;
   namespace: string;
 }
@@ -35,14 +37,18 @@ const TTL_SECONDS = 5;
 /** Creates the responder and registers its metrics. */
 export function createNameService(
   config: NameServiceConfig,
-  deps: { clock: Clock; random: () => number; log: Logger; registry: Registry },
+  deps: { clock: Clock; /** Unpredictable. */ random: () => number; log: Logger; registry: Registry },
 ): NameService {
   const zone = createZone({
     clusterDomain: config.clusterDomain,
     namespace: config.namespace,
     ttlSeconds: TTL_SECONDS,
   });
-  const server = createDnsServer({ listen: [config.listen], zone, upstreams: config.upstreams }, deps);
+  const { upstreams: firstUpstreams, allowRemoteClients } = config;
+  const server = createDnsServer(
+    { listen: [config.listen], zone, upstreams: firstUpstreams, allowRemoteClients },
+    deps,
+  );
   let current = '';
   let upstreams = JSON.stringify(config.upstreams);
   registerDnsMetrics(deps.registry, server);

@@ -41,6 +41,7 @@ test('the defaults are those of the contract', () => {
   const config = build();
   assert.equal(config.range.text, '127.0.66.0/24');
   assert.deepEqual(config.dns, { host: '127.0.0.2', port: 53 });
+  assert.equal(config.dnsAllowRemote, false);
   assert.deepEqual(config.admin, { host: '127.0.0.1', port: 7460 });
   assert.equal(config.policy, 'roundRobin');
   assert.equal(config.clusterDomain, 'cluster.local');

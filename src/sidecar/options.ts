@@ -36,6 +36,8 @@ export interface SidecarConfig extends ConnectionSettings {
   /** Undefined: no DNS. */
   dns: HostPort | undefined;
   dnsUpstreams: readonly HostPort[];
+  /** Answer clients on other machines. */
+  dnsAllowRemote: boolean;
   clusterDomain: string;
   namespace: string;
   pod: string;
@@ -116,6 +118,7 @@ export function buildConfig(
     dnsUpstreams: isUpstreamGiven
       ? settings.dnsUpstream.map((text) => parseUpstream(text, '--dns-upstream (SIDECAR_DNS_UPSTREAM)'))
       : parseResolvConf(sources.resolvConf() ?? '', dns === undefined ? [] : [dns]).nameservers,
+    dnsAllowRemote: settings.dnsAllowRemote,
     clusterDomain: settings.clusterDomain
       .toLowerCase()
       .replace(/\.$/u, '')
@@ -186,6 +189,7 @@ export function restartNeeds(first: SidecarConfig, next: SidecarConfig): string[
   const parts = (config: SidecarConfig): Record<string, unknown> => ({
     ipRange: config.range.text,
     dnsAddr: config.dns,
+    dnsAllowRemote: config.dnsAllowRemote,
     clusterDomain: config.clusterDomain,
     namespace: config.namespace,
     podName: config.pod,

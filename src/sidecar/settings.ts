@@ -73,6 +73,10 @@ export const sidecarOptions = {
     placeholder: 'HOST[:PORT]',
     env: 'SIDECAR_DNS_UPSTREAM',
   }),
+  dnsAllowRemote: switchOption({
+    description: 'answer DNS clients on other machines too; without it only those of 127.0.0.0/8 and ::1',
+    env: 'SIDECAR_DNS_ALLOW_REMOTE',
+  }),
   clusterDomain: textOption({
     description: 'suffix of service names',
     placeholder: 'DOMAIN',

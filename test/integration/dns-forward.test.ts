@@ -18,6 +18,7 @@ import type { TestContext } from 'node:test';
 import type { DecodedPacket, Packet } from 'dns-packet';
 import type { HostPort } from '../../src/lib/address.ts';
 import type { DnsServer, DnsServerConfig } from '../../src/dns/server.ts';
+import type { Logger } from '../../src/lib/log.ts';
 import type { FakeDns } from '../support/fake-dns.ts';
 
 checkLeaks();
@@ -30,12 +31,13 @@ async function startServer(
   t: TestContext,
   upstreams: HostPort[],
   config: Partial<DnsServerConfig> = {},
+  log: Logger = silentLogger,
 ): Promise<DnsServer> {
   const zone = createZone({ clusterDomain: 'cluster.local', namespace: 'default', ttlSeconds: 5 });
   zone.replace([{ name: 'mysql', namespace: 'default', address: '127.0.66.1', ports: [], isReady: true }]);
   const server = createDnsServer(
     { listen: [{ host: HOST, port: 0 }], zone, upstreams, limits: QUICK, ...config },
-    { clock: systemClock, random: Math.random, log: silentLogger },
+    { clock: systemClock, random: Math.random, log },
   );
   await server.start();
   t.after(() => server.stop());
@@ -361,12 +363,20 @@ test('clients that are not on this machine get no answer unless allowed', async 
     return;
   }
   const listen = [{ host: outer, port: 0 }];
-  const closed = await startServer(t, [], { listen });
+  const warnings: unknown[] = [];
+  const log: Logger = { ...silentLogger, warn: (_message, fields) => void warnings.push(fields?.['client']) };
+  const closed = await startServer(t, [], { listen }, log);
   const client = createSocket('udp4');
   t.after(() => client.close());
   const query = encode({ type: 'query', id: 4711, questions: [{ type: 'A', name: 'mysql' }], flags: 0x100 });
   client.send(query, closed.addresses[0]?.port ?? 0, outer);
   await waitFor(() => closed.stats().dropped === 1, { what: 'a dropped packet' });
+  const stream = connect(closed.addresses[0]?.port ?? 0, outer);
+  stream.on('error', () => {}); // a reset is a fine way to refuse
+  stream.resume();
+  await once(stream, 'close');
+  assert.equal(closed.stats().dropped, 2);
+  assert.deepEqual(warnings, [outer], 'one warning names the first');
   assert.deepEqual(closed.stats().queries, []);
   const open = await startServer(t, [], { listen, allowRemoteClients: true });
   assert.deepEqual(addresses(await ask(open, 'mysql')), ['127.0.66.1']);
