@@ -1,6 +1,6 @@
 /** A real, unmodified frps followed by its dashboard: nodes of real frpc programs come, go, and survive a restart. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { NODE_MAINTENANCES } from '../../src/api/edge.ts';
@@ -11,6 +11,7 @@ import { freePorts } from '../support/ports.ts';
 import { startProcess } from '../support/processes.ts';
 import type { TestProcess } from '../support/processes.ts';
 import { requireProgram } from '../support/programs.ts';
+import { startSshd } from '../support/sshd.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { waitFor } from '../support/wait.ts';
 
@@ -109,4 +110,73 @@ test('nodes appear and vanish with their proxies, and a restart of the frps leav
   );
   const offline = await whenState('offline');
   assert.equal(offline.status?.conditions?.[0]?.reason, 'FrpServerUnreachable');
+});
+
+test('commands reach nodes through a frps that is not ours: by a port of it, and by the name of a proxy', async (t) => {
+  const frps = requireProgram(t, 'frps', { optional: true });
+  const frpc = requireProgram(t, 'frpc', { optional: true });
+  if (frps === undefined || frpc === undefined) return;
+  const sshd = await startSshd(t);
+  if (sshd === undefined) return;
+  const [bind = 0, web = 0, port = 0, remote = 0, adapter = 0] = await freePorts(5);
+  const dir = tempDir(t);
+  const serverFile = join(dir, 'frps.toml');
+  const clientFile = join(dir, 'frpc.toml');
+  const dataDir = join(dir, 'node');
+  mkdirSync(dataDir);
+  writeFileSync(
+    serverFile,
+    `bindAddr = "127.0.0.1"\nbindPort = ${bind}\nauth.token = "secret"\nproxyBindAddr = "127.0.0.1"\nwebServer.addr = "127.0.0.1"\nwebServer.port = ${web}\n`,
+  );
+  const head = `serverAddr = "127.0.0.1"\nserverPort = ${bind}\nauth.token = "secret"\nloginFailExit = false\n`;
+  const tcp = `[[proxies]]\nname = "ssh-open"\ntype = "tcp"\nlocalPort = ${sshd.port}\nremotePort = ${remote}\n`;
+  const stcp = `[[proxies]]\nname = "ssh-hidden"\ntype = "stcp"\nsecretKey = "s3cret"\nlocalPort = ${sshd.port}\n`;
+  writeFileSync(clientFile, head + tcp + stcp);
+  startProcess(t, frps, ['-c', serverFile], { name: 'frps' });
+  startProcess(t, frpc, ['-c', clientFile], { name: 'frpc' });
+  const address = `http://127.0.0.1:${adapter}`;
+  await startEdgeReady(
+    t,
+    [
+      'apiserver',
+      '--data-dir',
+      dataDir,
+      '--insecure-http',
+      '--listen',
+      `127.0.0.1:${port}`,
+      '--adapter-listen',
+      `127.0.0.1:${adapter}`,
+      '--frp-server-api',
+      `http://127.0.0.1:${web}`,
+    ],
+    { env: { EDGE_ROUTER_TOKEN: 'secret', SIDECAR_SECRET_KEY: 's3cret' } },
+  );
+  const run = async (
+    id: string,
+  ): Promise<{ code: number; data?: { stdout: string }; error?: { message: string } }> => {
+    const answer = await fetch(`${address}/reverse_proxy_shell`, {
+      method: 'POST',
+      body: JSON.stringify({
+        nm_name: `nodemaintenances-${id}`,
+        cmd: 'echo reached',
+        user: sshd.user,
+        private_key: readFileSync(sshd.userKey, 'utf8'),
+      }),
+    });
+    return (await answer.json()) as Awaited<ReturnType<typeof run>>;
+  };
+  // nothing is known of their host keys, and nobody is there to be asked
+  for (const id of ['open', 'hidden']) {
+    const refused = await waitFor(
+      async () => {
+        const answer = await run(id);
+        return answer.code === 502 ? answer : undefined;
+      },
+      { what: `the host key of ${id} to be refused`, timeoutMs: SHOWN_MS },
+    );
+    assert.match(refused.error?.message ?? '', /host key .* is not known/u);
+  }
+  const lines = ['open', 'hidden'].map((id) => `node-${id} ${sshd.hostKey}\n`);
+  writeFileSync(join(dataDir, 'known_hosts'), lines.join(''));
+  for (const id of ['open', 'hidden']) assert.equal((await run(id)).data?.stdout, 'reached\n', id);
 });

@@ -224,8 +224,8 @@ export class TerminalGateway {
     const [, encoded] = PATH.exec(url?.pathname ?? '') ?? [];
     if (url === undefined || encoded === undefined) throw statusError('NotFound', 'no such endpoint');
     const name = decode(encoded);
-    this.#checkExposure();
     const admission = this.#admit(request, name);
+    this.#checkExposure();
     const query = url.searchParams;
     const user = query.get('user') ?? undefined;
     if (user !== undefined && !isAccount(user))
