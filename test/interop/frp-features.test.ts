@@ -10,7 +10,7 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { decodeProxyHeader } from '../../src/tunnel/frp/proxy-protocol.ts';
 import { listenTcp, listenVisitor, publish, startClient, startServer } from '../support/frp-pair.ts';
-import { startFrp } from '../support/frp-program.ts';
+import { requireFrp, startFrp } from '../support/frp-program.ts';
 import { freePorts } from '../support/ports.ts';
 import { startProcess } from '../support/processes.ts';
 import { requireProgram } from '../support/programs.ts';
@@ -67,7 +67,7 @@ const WRAPPINGS = [
 
 for (const [what, settings, wrapping] of WRAPPINGS) {
   test(`a real frpc publishes and visits through our server, ${what}`, async (t) => {
-    const frpc = requireProgram(t, 'frpc', { optional: true });
+    const frpc = requireFrp(t, 'frpc');
     if (frpc === undefined) return;
     const server = await startServer(t);
     const service = await listenData(t);
@@ -106,7 +106,7 @@ bindPort = ${plainPort}`;
   });
 
   test(`our client provides and visits on a real frps, ${what}`, async (t) => {
-    const frps = requireProgram(t, 'frps', { optional: true });
+    const frps = requireFrp(t, 'frps');
     if (frps === undefined) return;
     const [port] = (await freePorts(1)) as [number];
     await startFrp(
@@ -148,7 +148,7 @@ const speak = (t: TestContext, name: string): Promise<number> =>
   });
 
 test('two real frpc and our client share the port of a group on our server, in turn', async (t) => {
-  const frpc = requireProgram(t, 'frpc', { optional: true });
+  const frpc = requireFrp(t, 'frpc');
   if (frpc === undefined) return;
   const server = await startServer(t);
   const [remotePort] = (await freePorts(1)) as [number];
@@ -180,8 +180,8 @@ ${more}`;
 });
 
 test('our client and a real frpc share the port of a group on a real frps', async (t) => {
-  const frps = requireProgram(t, 'frps', { optional: true });
-  const frpc = requireProgram(t, 'frpc', { optional: true });
+  const frps = requireFrp(t, 'frps');
+  const frpc = requireFrp(t, 'frpc');
   if (frps === undefined || frpc === undefined) return;
   const [port, remotePort] = (await freePorts(2)) as [number, number];
   await startFrp(
@@ -206,7 +206,7 @@ loadBalancer.groupKey = "shared"`;
 });
 
 test('a real frps takes a group on stcp and ignores it, and so does our server', async (t) => {
-  const frps = requireProgram(t, 'frps', { optional: true });
+  const frps = requireFrp(t, 'frps');
   if (frps === undefined) return;
   const [port] = (await freePorts(1)) as [number];
   await startFrp(
@@ -257,7 +257,7 @@ function assertSeconds(seconds: number, wanted: number): void {
 }
 
 test('our server keeps to the bandwidth limit a real frpc asks it for, over all connections', async (t) => {
-  const frpc = requireProgram(t, 'frpc', { optional: true });
+  const frpc = requireFrp(t, 'frpc');
   if (frpc === undefined) return;
   const server = await startServer(t);
   const proxy = (name: string, mode: string, limit: string, service: number): string => `
@@ -282,7 +282,7 @@ transport.bandwidthLimitMode = "${mode}"`;
 });
 
 test('our client keeps to its own bandwidth limit on a real frps, and asks frps for one', async (t) => {
-  const frps = requireProgram(t, 'frps', { optional: true });
+  const frps = requireFrp(t, 'frps');
   if (frps === undefined) return;
   const [port, first, second] = (await freePorts(3)) as [number, number, number];
   await startFrp(
@@ -305,7 +305,7 @@ test('our client keeps to its own bandwidth limit on a real frps, and asks frps 
 
 for (const type of ['tcp', 'http'] as const) {
   test(`a proxy of a real frpc appears and disappears with its ${type} health check`, async (t) => {
-    const frpc = requireProgram(t, 'frpc', { optional: true });
+    const frpc = requireFrp(t, 'frpc');
     if (frpc === undefined) return;
     const server = await startServer(t);
     const [service] = (await freePorts(1)) as [number];
@@ -337,7 +337,7 @@ healthCheck.maxFailed = 1`;
 }
 
 test('a real frpc that loses its connection comes back with its run id and its port', async (t) => {
-  const frpc = requireProgram(t, 'frpc', { optional: true });
+  const frpc = requireFrp(t, 'frpc');
   if (frpc === undefined) return;
   const server = await startServer(t);
   const links = new Set<Socket>();
@@ -402,8 +402,8 @@ function knock(port: number): Promise<string> {
 
 for (const version of ['v1', 'v2'] as const) {
   test(`a PROXY header ${version} of a real frpc names the user that our server saw, and ours names frps' user`, async (t) => {
-    const frps = requireProgram(t, 'frps', { optional: true });
-    const frpc = requireProgram(t, 'frpc', { optional: true });
+    const frps = requireFrp(t, 'frps');
+    const frpc = requireFrp(t, 'frpc');
     if (frps === undefined || frpc === undefined) return;
     const [frpsPort, onOurs, onFrps] = (await freePorts(3)) as [number, number, number];
     const server = await startServer(t);

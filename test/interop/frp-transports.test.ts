@@ -14,9 +14,8 @@ import {
   startServer,
 } from '../support/frp-pair.ts';
 import { download, HASH, listenData } from '../support/data-service.ts';
-import { startFrp } from '../support/frp-program.ts';
+import { requireFrp, startFrp } from '../support/frp-program.ts';
 import { freePorts } from '../support/ports.ts';
-import { requireProgram } from '../support/programs.ts';
 import { waitFor } from '../support/wait.ts';
 
 const V2 = 'transport.wireProtocol = "v2"';
@@ -61,7 +60,7 @@ for (const [what, provider, visitor = provider] of [
   ['wss, v2 and mux', ['transport.protocol = "wss"', V2]],
 ] as const) {
   test(`a real frpc publishes on our server and a real frpc visits: ${what}`, async (t) => {
-    const frpc = requireProgram(t, 'frpc', { optional: true });
+    const frpc = requireFrp(t, 'frpc', [...provider, ...visitor].includes(V2 as never));
     if (frpc === undefined) return;
     const server = await startServer(t);
     const service = await listenData(t);
@@ -105,7 +104,7 @@ for (const [what, settings, client] of [
   ['websocket, v2, TLS and mux', 'transport.tls.force = true', { ...OURS_WEBSOCKET, ...OURS_V2, tls: {} }],
 ] as const satisfies readonly (readonly [string, string, ClientSettings])[]) {
   test(`our client provides and visits on a real frps: ${what}`, async (t) => {
-    const frps = requireProgram(t, 'frps', { optional: true });
+    const frps = requireFrp(t, 'frps', 'wireProtocol' in client);
     if (frps === undefined) return;
     const port = await startServerProgram(t, frps, settings);
     const provider = await startClient(t, port, client);
@@ -127,7 +126,7 @@ async function startServerProgram(t: TestContext, frps: string, settings: string
 }
 
 test('a real frps refuses a wrong token of our v2 client in words', async (t) => {
-  const frps = requireProgram(t, 'frps', { optional: true });
+  const frps = requireFrp(t, 'frps', true);
   if (frps === undefined) return;
   const port = await startServerProgram(t, frps, '');
   const client = createClient(t, port, { ...OURS_V2, token: 'wrong' });
@@ -137,7 +136,7 @@ test('a real frps refuses a wrong token of our v2 client in words', async (t) =>
 });
 
 test('our server refuses a wrong token of a real v2 frpc in words', async (t) => {
-  const frpc = requireProgram(t, 'frpc', { optional: true });
+  const frpc = requireFrp(t, 'frpc', true);
   if (frpc === undefined) return;
   const server = await startServer(t);
   const config = `serverAddr = "127.0.0.1"\nserverPort = ${server.port}\nauth.token = "wrong"\nloginFailExit = false\n`;
@@ -153,7 +152,7 @@ transport.tls.serverName = "${name}"
 }
 
 test('our server and a real frpc verify each other, and strangers are refused by either', async (t) => {
-  const frpc = requireProgram(t, 'frpc', { optional: true });
+  const frpc = requireFrp(t, 'frpc');
   const [ours, theirs] = [createAuthority(t, 'ours'), createAuthority(t, 'theirs')];
   if (frpc === undefined || ours === undefined || theirs === undefined) return;
   const { cert, key } = ours.sign('router', 'DNS:router.example.org');
@@ -180,7 +179,7 @@ test('our server and a real frpc verify each other, and strangers are refused by
 });
 
 test('our client and a real frps verify each other, and strangers are refused by either', async (t) => {
-  const frps = requireProgram(t, 'frps', { optional: true });
+  const frps = requireFrp(t, 'frps');
   const [ours, theirs] = [createAuthority(t, 'ours'), createAuthority(t, 'theirs')];
   if (frps === undefined || ours === undefined || theirs === undefined) return;
   const { certFile, keyFile } = ours.sign('router', 'DNS:router.example.org', 'IP:127.0.0.1');

@@ -3,9 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { startClient, startServer } from '../support/frp-pair.ts';
-import { startFrp } from '../support/frp-program.ts';
+import { requireFrp, startFrp } from '../support/frp-program.ts';
 import { freePorts } from '../support/ports.ts';
-import { requireProgram } from '../support/programs.ts';
 import { createUser, listenUdpVisitor, publishUdp, serveUdp } from '../support/udp-pair.ts';
 import { waitFor } from '../support/wait.ts';
 
@@ -74,7 +73,7 @@ const TRANSPORTS = [
 for (const [how, common] of TRANSPORTS) {
   for (const [wrapped, settings] of WRAPPINGS) {
     test(`a real frpc publishes udp and sudp on our server and a real frpc visits: ${how}, ${wrapped}`, async (t) => {
-      const frpc = requireProgram(t, 'frpc', { optional: true });
+      const frpc = requireFrp(t, 'frpc', common.includes('wireProtocol'));
       if (frpc === undefined) return;
       const server = await startServer(t);
       const service = await serveUdp(t);
@@ -94,7 +93,7 @@ for (const [how, common] of TRANSPORTS) {
 for (const [how, common, client] of TRANSPORTS) {
   for (const [wrapped, , payload] of WRAPPINGS) {
     test(`our client provides udp and sudp and visits on a real frps: ${how}, ${wrapped}`, async (t) => {
-      const frps = requireProgram(t, 'frps', { optional: true });
+      const frps = requireFrp(t, 'frps', 'wireProtocol' in client);
       if (frps === undefined) return;
       const [port] = (await freePorts(1)) as [number];
       const settings = common.includes('tcpMux') ? common : '';
@@ -124,7 +123,7 @@ for (const [theirs, ours] of [
 ] as const) {
   const common = `transport.wireProtocol = "${theirs}"`;
   test(`a real frpc in ${theirs} and our client in ${ours} visit each other through our server`, async (t) => {
-    const frpc = requireProgram(t, 'frpc', { optional: true });
+    const frpc = requireFrp(t, 'frpc', true);
     if (frpc === undefined) return;
     const server = await startServer(t);
     const service = await serveUdp(t);

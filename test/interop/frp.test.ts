@@ -3,9 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { listenVisitor, publish, SERVER_CONFIG, startClient, startServer } from '../support/frp-pair.ts';
 import { download, HASH, listenData } from '../support/data-service.ts';
-import { startFrp } from '../support/frp-program.ts';
+import { requireFrp, startFrp } from '../support/frp-program.ts';
 import { freePorts } from '../support/ports.ts';
-import { requireProgram } from '../support/programs.ts';
 import { waitFor } from '../support/wait.ts';
 
 for (const [what, common, proxy] of [
@@ -18,7 +17,7 @@ for (const [what, common, proxy] of [
   ['a user name and a pool', 'user = "team"\ntransport.poolCount = 3', ''],
 ] as const) {
   test(`a real frpc publishes stcp and tcp on our server and a real frpc visits: ${what}`, async (t) => {
-    const frpc = requireProgram(t, 'frpc', { optional: true });
+    const frpc = requireFrp(t, 'frpc');
     if (frpc === undefined) return;
     const server = await startServer(t);
     const service = await listenData(t);
@@ -40,7 +39,7 @@ type = "tcp"
 localPort = ${service}
 remotePort = ${tcpPort}
 ${proxy}`,
-      '[tcp] start proxy success',
+      'tcp] start proxy success',
     );
     await startFrp(
       t,
@@ -65,7 +64,7 @@ ${proxy}`,
 }
 
 test('a real frpc that proves heartbeats and work connections is served, one that does not is refused', async (t) => {
-  const frpc = requireProgram(t, 'frpc', { optional: true });
+  const frpc = requireFrp(t, 'frpc');
   if (frpc === undefined) return;
   const server = await startServer(t, { additionalScopes: ['HeartBeats', 'NewWorkConns'] });
   const service = await listenData(t);
@@ -100,7 +99,7 @@ for (const [what, settings, client] of [
 ] as const) {
   for (const useEncryption of [false, true]) {
     test(`our client provides and visits on a real frps: ${what}${useEncryption ? ', payload encrypted' : ''}`, async (t) => {
-      const frps = requireProgram(t, 'frps', { optional: true });
+      const frps = requireFrp(t, 'frps');
       if (frps === undefined) return;
       const [port] = (await freePorts(1)) as [number];
       await startFrp(
@@ -123,7 +122,7 @@ for (const [what, settings, client] of [
 }
 
 test('a real frpc visits a service of our client through our server', async (t) => {
-  const frpc = requireProgram(t, 'frpc', { optional: true });
+  const frpc = requireFrp(t, 'frpc');
   if (frpc === undefined) return;
   const server = await startServer(t);
   const provider = await startClient(t, server.port as number);

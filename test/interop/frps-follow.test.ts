@@ -7,10 +7,10 @@ import { NODE_MAINTENANCES } from '../../src/api/edge.ts';
 import type { NodeMaintenance } from '../../src/api/gen/types.ts';
 import { createApiClient } from '../../src/apiclient/client.ts';
 import { startEdgeReady } from '../support/edge-process.ts';
+import { requireFrp } from '../support/frp-program.ts';
 import { freePorts } from '../support/ports.ts';
 import { startProcess } from '../support/processes.ts';
 import type { TestProcess } from '../support/processes.ts';
-import { requireProgram } from '../support/programs.ts';
 import { startSshd } from '../support/sshd.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { waitFor } from '../support/wait.ts';
@@ -19,8 +19,8 @@ import { waitFor } from '../support/wait.ts';
 const SHOWN_MS = 10_000;
 
 test('nodes appear and vanish with their proxies, and a restart of the frps leaves nothing falsely online', async (t) => {
-  const frps = requireProgram(t, 'frps', { optional: true });
-  const frpc = requireProgram(t, 'frpc', { optional: true });
+  const frps = requireFrp(t, 'frps');
+  const frpc = requireFrp(t, 'frpc');
   if (frps === undefined || frpc === undefined) return;
   const [bind = 0, web = 0, port = 0, remote = 0, adapter = 0] = await freePorts(5);
   const dir = tempDir(t);
@@ -113,8 +113,8 @@ test('nodes appear and vanish with their proxies, and a restart of the frps leav
 });
 
 test('commands reach nodes through a frps that is not ours: by a port of it, and by the name of a proxy', async (t) => {
-  const frps = requireProgram(t, 'frps', { optional: true });
-  const frpc = requireProgram(t, 'frpc', { optional: true });
+  const frps = requireFrp(t, 'frps');
+  const frpc = requireFrp(t, 'frpc');
   if (frps === undefined || frpc === undefined) return;
   const sshd = await startSshd(t);
   if (sshd === undefined) return;

@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { startEdgeReady } from '../support/edge-process.ts';
+import { requireFrp } from '../support/frp-program.ts';
 import { freePorts } from '../support/ports.ts';
 import { startProcess } from '../support/processes.ts';
 import type { TestProcess } from '../support/processes.ts';
-import { requireProgram } from '../support/programs.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { waitFor } from '../support/wait.ts';
 
@@ -210,8 +210,8 @@ async function seriesOf(side: Side): Promise<string[]> {
 }
 
 test('both dashboards answer in the same form, while clients are there and when they are gone', async (t) => {
-  const frps = requireProgram(t, 'frps', { optional: true });
-  const frpc = requireProgram(t, 'frpc', { optional: true });
+  const frps = requireFrp(t, 'frps');
+  const frpc = requireFrp(t, 'frpc');
   if (frps === undefined || frpc === undefined) return;
   const service = await startService(t);
   const theirs = await startSide(t, frpc, service, async (file) => startProcess(t, frps, ['-c', file]));

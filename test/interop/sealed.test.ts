@@ -7,9 +7,8 @@ import type { TestContext } from 'node:test';
 import { createSealKeys } from '../../src/tunnel/seal/keys.ts';
 import { isSealed } from '../../src/tunnel/seal/sealed-stream.ts';
 import { listenTcp, listenVisitor, publish, startClient, startServer } from '../support/frp-pair.ts';
-import { startFrp } from '../support/frp-program.ts';
+import { requireFrp, startFrp } from '../support/frp-program.ts';
 import { freePorts } from '../support/ports.ts';
-import { requireProgram } from '../support/programs.ts';
 
 const { psk } = createSealKeys().derive('a secret', 'web.default');
 const SEAL = { service: 'web.default', port: 80, psk };
@@ -31,7 +30,7 @@ async function say(port: number, text: string): Promise<string> {
 }
 
 test('two clients that require or offer a seal reach each other through a real frps', async (t) => {
-  const frps = requireProgram(t, 'frps', { optional: true });
+  const frps = requireFrp(t, 'frps');
   if (frps === undefined) return;
   const [port] = (await freePorts(1)) as [number];
   await startFrp(
@@ -56,7 +55,7 @@ test('two clients that require or offer a seal reach each other through a real f
 });
 
 test('a real frpc visits a provider that offers to seal', async (t) => {
-  const frpc = requireProgram(t, 'frpc', { optional: true });
+  const frpc = requireFrp(t, 'frpc');
   if (frpc === undefined) return;
   const server = await startServer(t);
   const provider = await startClient(t, server.port as number);
