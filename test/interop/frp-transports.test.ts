@@ -60,7 +60,7 @@ for (const [what, provider, visitor = provider] of [
   ['wss, v2 and mux', ['transport.protocol = "wss"', V2]],
 ] as const) {
   test(`a real frpc publishes on our server and a real frpc visits: ${what}`, async (t) => {
-    const frpc = requireFrp(t, 'frpc', [...provider, ...visitor].includes(V2 as never));
+    const frpc = requireFrp(t, 'frpc', [...provider, ...visitor].includes(V2) && 'wire protocol v2');
     if (frpc === undefined) return;
     const server = await startServer(t);
     const service = await listenData(t);
@@ -87,6 +87,11 @@ type ClientSettings = Partial<FrpClientConfig>;
 const OURS_V2: ClientSettings = { wireProtocol: 'v2' };
 const OURS_WEBSOCKET: ClientSettings = { transport: 'websocket' };
 
+function needsOf({ wireProtocol, transport, tcpMux }: ClientSettings) {
+  if (wireProtocol === 'v2') return 'wire protocol v2';
+  return transport === 'websocket' && tcpMux === false && 'ends of websockets without a mux';
+}
+
 for (const [what, settings, client] of [
   ['v2, TLS and mux', '', { ...OURS_V2, tls: {} }],
   ['v2, plain with mux', '', OURS_V2],
@@ -104,7 +109,7 @@ for (const [what, settings, client] of [
   ['websocket, v2, TLS and mux', 'transport.tls.force = true', { ...OURS_WEBSOCKET, ...OURS_V2, tls: {} }],
 ] as const satisfies readonly (readonly [string, string, ClientSettings])[]) {
   test(`our client provides and visits on a real frps: ${what}`, async (t) => {
-    const frps = requireFrp(t, 'frps', 'wireProtocol' in client);
+    const frps = requireFrp(t, 'frps', needsOf(client));
     if (frps === undefined) return;
     const port = await startServerProgram(t, frps, settings);
     const provider = await startClient(t, port, client);
@@ -126,7 +131,7 @@ async function startServerProgram(t: TestContext, frps: string, settings: string
 }
 
 test('a real frps refuses a wrong token of our v2 client in words', async (t) => {
-  const frps = requireFrp(t, 'frps', true);
+  const frps = requireFrp(t, 'frps', 'wire protocol v2');
   if (frps === undefined) return;
   const port = await startServerProgram(t, frps, '');
   const client = createClient(t, port, { ...OURS_V2, token: 'wrong' });
@@ -136,7 +141,7 @@ test('a real frps refuses a wrong token of our v2 client in words', async (t) =>
 });
 
 test('our server refuses a wrong token of a real v2 frpc in words', async (t) => {
-  const frpc = requireFrp(t, 'frpc', true);
+  const frpc = requireFrp(t, 'frpc', 'wire protocol v2');
   if (frpc === undefined) return;
   const server = await startServer(t);
   const config = `serverAddr = "127.0.0.1"\nserverPort = ${server.port}\nauth.token = "wrong"\nloginFailExit = false\n`;
@@ -173,7 +178,7 @@ test('our server and a real frpc verify each other, and strangers are refused by
     clientTls(theirs, signed, 'router.example.org'),
     NO_TLS,
   ]) {
-    await startFrp(t, frpc, `${head}${settings}${VISITOR(1)}`, 'login to the server failed');
+    await startFrp(t, frpc, `${head}${settings}${VISITOR(1)}`, 'server failed: ');
   }
   assert.equal(server.sessions().length, 1);
 });

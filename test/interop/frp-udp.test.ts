@@ -73,7 +73,7 @@ const TRANSPORTS = [
 for (const [how, common] of TRANSPORTS) {
   for (const [wrapped, settings] of WRAPPINGS) {
     test(`a real frpc publishes udp and sudp on our server and a real frpc visits: ${how}, ${wrapped}`, async (t) => {
-      const frpc = requireFrp(t, 'frpc', common.includes('wireProtocol'));
+      const frpc = requireFrp(t, 'frpc', common.includes('wireProtocol') && 'wire protocol v2');
       if (frpc === undefined) return;
       const server = await startServer(t);
       const service = await serveUdp(t);
@@ -93,7 +93,7 @@ for (const [how, common] of TRANSPORTS) {
 for (const [how, common, client] of TRANSPORTS) {
   for (const [wrapped, , payload] of WRAPPINGS) {
     test(`our client provides udp and sudp and visits on a real frps: ${how}, ${wrapped}`, async (t) => {
-      const frps = requireFrp(t, 'frps', 'wireProtocol' in client);
+      const frps = requireFrp(t, 'frps', 'wireProtocol' in client && 'wire protocol v2');
       if (frps === undefined) return;
       const [port] = (await freePorts(1)) as [number];
       const settings = common.includes('tcpMux') ? common : '';
@@ -123,7 +123,7 @@ for (const [theirs, ours] of [
 ] as const) {
   const common = `transport.wireProtocol = "${theirs}"`;
   test(`a real frpc in ${theirs} and our client in ${ours} visit each other through our server`, async (t) => {
-    const frpc = requireFrp(t, 'frpc', true);
+    const frpc = requireFrp(t, 'frpc', 'wire protocol v2');
     if (frpc === undefined) return;
     const server = await startServer(t);
     const service = await serveUdp(t);

@@ -8,20 +8,28 @@ import type { Skippable } from './programs.ts';
 import { tempDir } from './temp-dir.ts';
 import { waitFor } from './wait.ts';
 
-/** The first minor release that speaks wire protocol v2. */
-const FIRST_WITH_V2 = 69;
+/** What a test may need of a real frp, and the first minor release that has it. */
+const SINCE = {
+  'wire protocol v2': 69,
+  /** Older servers tear such a connection down when one side has ended. */
+  'ends of websockets without a mux': 69,
+} as const;
 
 /**
  * The path of a real frp program, as requireProgram finds it; the test is skipped where there is none, in CI too, and
- * where the test needs wire protocol v2 and the program is older.
+ * where the program is older than what the test needs.
  */
-export function requireFrp(t: Skippable, name: 'frps' | 'frpc', needsV2 = false): string | undefined {
+export function requireFrp(
+  t: Skippable,
+  name: 'frps' | 'frpc',
+  needs?: keyof typeof SINCE | false,
+): string | undefined {
   const program = requireProgram(t, name, { optional: true });
-  if (program === undefined || !needsV2) return program;
+  if (program === undefined || needs === undefined || needs === false) return program;
   const version = execFileSync(program, ['--version'], { encoding: 'utf8' }).trim();
   const [major = 0, minor = 0] = version.split('.').map(Number);
-  if (major > 0 || minor >= FIRST_WITH_V2) return program;
-  t.skip(`${name} ${version} speaks no wire protocol v2`);
+  if (major > 0 || minor >= SINCE[needs]) return program;
+  t.skip(`${name} ${version} is too old for ${needs}`);
   return undefined;
 }
 
