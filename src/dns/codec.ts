@@ -18,7 +18,7 @@ export type RecordData =
     }
   | { type: 'SRV'; data: { priority: number; weight: number; port: number; target: string } }
   | { type: 'HINFO'; data: { cpu: string; os: string } }
-  | { type: 'A' | 'PTR' | 'TXT'; data: string };
+  | { type: 'A' | 'AAAA' | 'PTR' | 'TXT'; data: string };
 
 // A message of one record owned by the root: header 12, name 1, type 2, class 2, TTL 4.
 const DATA_OFFSET = 12 + 1 + 8;

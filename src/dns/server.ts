@@ -11,6 +11,7 @@ import { DEFAULT_DNS_LIMITS } from './config.ts';
 import { Counters } from './counters.ts';
 import { createCacheHandler } from './handlers/cache.ts';
 import { createForwardHandler } from './handlers/forward.ts';
+import { createReservedHandler } from './handlers/reserved.ts';
 import { createZoneHandler } from './handlers/zone.ts';
 import { PacketMemory } from './packet-memory.ts';
 import { withoutOwn } from './resolv-conf.ts';
@@ -272,6 +273,7 @@ class EmbeddedDnsServer implements DnsServer {
     const limits = this.#limits;
     const chain = createChain([
       createZoneHandler(zone),
+      createReservedHandler(),
       createCacheHandler({ cache: this.#cache, counters, clock, limits }),
       createForwardHandler({ pool: this.#pool, counters, maxOutstanding: limits.maxOutstanding }),
       (query) => zone.outside(query),

@@ -9,6 +9,7 @@ export const QUESTION_OWNER = 0;
 
 const RECORD_TYPE = {
   A: TYPE.A,
+  AAAA: TYPE.AAAA,
   PTR: TYPE.PTR,
   SOA: TYPE.SOA,
   SRV: TYPE.SRV,

@@ -294,6 +294,17 @@ test('a name is ready when something listens, and bare names answer when they ar
     { port: 80, protocol: 'tcp' },
     { port: 53, protocol: 'udp' },
   ]);
+  const named = settings.mapped.map((service) => ({
+    ...service,
+    portNames: [
+      { name: 'http', port: 80, protocol: 'TCP' as const },
+      { name: 'dns', port: 53, protocol: 'TCP' as const },
+    ],
+  }));
+  assert.deepEqual(zoneEntries({ ...settings, mapped: named }, addresses, portsOf, () => false)[0]?.ports, [
+    { port: 80, protocol: 'tcp', name: 'http' },
+    { port: 53, protocol: 'udp' },
+  ]);
   const strict = { ...settings, notReadyAnswer: 'servfail' as const };
   const isReady = (hasProvider: boolean) =>
     zoneEntries(strict, addresses, portsOf, () => hasProvider).map((entry) => entry.isReady);

@@ -178,7 +178,7 @@ export function zoneEntries(
   const bare = new Map<string, number>();
   for (const { name } of mapped) bare.set(name, (bare.get(name) ?? 0) + 1);
   return mapped.map((service) => {
-    const { name, namespace, cluster } = service;
+    const { name, namespace, cluster, portNames = [] } = service;
     const key = serviceKey(service);
     const listening = portsOf(key).filter((port) => port.state === 'listening');
     const aliases = cluster === undefined ? [] : [`${key}.svc.${cluster}`, `${key}.${cluster}`];
@@ -188,10 +188,11 @@ export function zoneEntries(
       name,
       namespace,
       address: addresses.get(key) ?? '',
-      ports: listening.map(({ port, protocol }) => ({
-        port,
-        protocol: protocol === 'UDP' ? ('udp' as const) : ('tcp' as const),
-      })),
+      ports: listening.flatMap(({ port, protocol }) => {
+        const zonePort = { port, protocol: protocol === 'UDP' ? ('udp' as const) : ('tcp' as const) };
+        const names = portNames.filter((each) => each.port === port && each.protocol === protocol);
+        return names.length === 0 ? zonePort : names.map((each) => ({ ...zonePort, name: each.name }));
+      }),
       isReady: listening.length > 0 && (notReadyAnswer === 'address' || hasProvider(key)),
       aliases,
     };

@@ -6,12 +6,13 @@ import { UsageError } from '../lib/errors.ts';
 import { parseYaml } from '../lib/yaml.ts';
 import { parseHealthCheck } from './health-check.ts';
 import type { HealthCheck } from './health-check.ts';
-import { checkLabel, checkPort, mappedPorts, parseProtocol } from './services.ts';
+import { checkLabel, checkPort, mappedPorts, parseProtocol, withPortNames } from './services.ts';
 import type { ProxyProtocolVersion } from '../tunnel/frp/proxy-protocol.ts';
 import type { ExportedService, MappedService, Protocol } from './services.ts';
 import { fields, list, optionalText } from './yaml-fields.ts';
 
 interface FilePort {
+  name: string | undefined;
   /** What consumers connect to. */
   port: number;
   /** What the provider listens on. */
@@ -35,6 +36,11 @@ export function parseImportsFile(text: string, source: string, defaultNamespace:
     namespace,
     cluster,
     ...mappedPorts(ports),
+    ...withPortNames(
+      ports.flatMap((each) =>
+        each.name === undefined ? [] : { name: each.name, port: each.port, protocol: each.protocol },
+      ),
+    ),
     protocol: undefined,
   }));
 }
@@ -92,7 +98,9 @@ function parsePort(value: unknown, what: string, fallback: HealthCheck | undefin
   const entry = fields(value, what);
   const protocol = parseProtocol(optionalText(entry['protocol'], 'protocol', what) ?? 'TCP', what);
   const port = checkPort(entry['port'] ?? entry['targetPort'], 'port', what);
+  const name = optionalText(entry['name'], 'name', what);
   return {
+    name: name === undefined ? undefined : checkLabel(name, 'name', what),
     port,
     targetPort: checkPort(entry['targetPort'] ?? port, 'targetPort', what),
     protocol,

@@ -106,6 +106,17 @@ test('entries of one mapped service are joined, and contradictions refused', () 
   assert.throws(() => mergeMapped([mapped('a.b.east'), mapped('a.b.west')]), USAGE);
 });
 
+test('names of ports are kept when entries are joined', () => {
+  const named = parseImportsFile(FILE, 'imports.yaml', 'default');
+  const [service] = mergeMapped([mapped('mysql.db:3300'), ...named, mapped('mysql.db:1')]);
+  assert.deepEqual(
+    service?.portNames?.map(({ name }) => name),
+    ['main', 'admin', 'gossip'],
+  );
+  const wrong = 'services: [{name: web, ports: [{name: Not_A_Label, port: 80}]}]';
+  assert.throws(() => parseImportsFile(wrong, 'imports.yaml', 'default'), USAGE);
+});
+
 test('an exported port has one target', () => {
   assert.equal(mergeExported([exported('web=80'), exported('web=80'), exported('web=81')]).length, 2);
   assert.equal(mergeExported([exported('dns=53'), exported('dns=127.0.0.2:53/udp')]).length, 2);
@@ -133,6 +144,11 @@ test('an imports file gives services with the ports that consumers use', () => {
       cluster: 'east',
       ports: [3300, 3306],
       udpPorts: [7946],
+      portNames: [
+        { name: 'main', port: 3306, protocol: 'TCP' },
+        { name: 'admin', port: 3300, protocol: 'TCP' },
+        { name: 'gossip', port: 7946, protocol: 'UDP' },
+      ],
       protocol: undefined,
     },
     {

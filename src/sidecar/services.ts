@@ -18,8 +18,17 @@ export interface MappedService {
   ports: readonly number[];
   /** Local UDP ports, ascending. */
   udpPorts: readonly number[];
+  /** What ports are called, for SRV records. */
+  portNames?: readonly PortName[];
   /** Which ports to take from the providers; undefined for those of both protocols. */
   protocol: Protocol | undefined;
+}
+
+/** A port by name. */
+export interface PortName {
+  name: string;
+  port: number;
+  protocol: Protocol;
 }
 
 /** One port of a service that this sidecar publishes. */
@@ -107,6 +116,11 @@ export function mappedPorts(
   return { ports: listOf('TCP'), udpPorts: listOf('UDP') };
 }
 
+/** The names of a mapped service's ports, left out when there are none. */
+export function withPortNames(portNames: readonly PortName[]): Pick<MappedService, 'portNames'> {
+  return portNames.length === 0 ? {} : { portNames };
+}
+
 /** Parses `name[.namespace]=[host:]port[/tcp|udp]`; without a host the target is 127.0.0.1. */
 export function parseExported(text: string, source: string, defaultNamespace: string): ExportedService {
   const what = `${source}: "${text}"`;
@@ -158,6 +172,7 @@ export function mergeMapped(entries: readonly MappedService[]): MappedService[] 
       cluster: earlier.cluster ?? entry.cluster,
       ports: joined(earlier.ports, entry.ports),
       udpPorts: joined(earlier.udpPorts, entry.udpPorts),
+      ...withPortNames([...(earlier.portNames ?? []), ...(entry.portNames ?? [])]),
       protocol: earlier.protocol === entry.protocol ? earlier.protocol : undefined,
     });
   }

@@ -90,6 +90,7 @@ describe('dig', () => {
     { args: ['mysql', 'A', '+edns=1', '+noednsnegotiation'], output: /status: BADVERS/u },
     { args: ['mysql', 'A', '+opcode=2'], output: /status: NOTIMP/u },
     { args: ['version.bind', 'TXT', 'CH'], output: /"edge"/u },
+    { args: ['localhost', 'AAAA'], output: /status: NOERROR[\s\S]*IN\s+AAAA\s+::1/u },
     { args: ['mysql', 'A', '+bufsize=4096'], output: /udp: 1232/u },
   ];
   test('understands every answer', async (t) => {
