@@ -84,7 +84,7 @@ test('terminals: keys, passwords asked for and certificates issued; sizes, large
       seen.bytes === browser.bytes ? { ...seen, looks: seen.looks + 1 } : { bytes: browser.bytes, looks: 0 };
     return seen.looks > 25;
   };
-  await waitFor(isStill, { what: 'the output to stop' });
+  await waitFor(isStill, { what: 'the output to stop', timeoutMs: 30_000 });
   assert.ok(browser.bytes < 1_500_000, `${browser.bytes} bytes came unacknowledged`);
   browser.isReading = true;
   browser.acknowledge();

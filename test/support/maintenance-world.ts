@@ -38,6 +38,8 @@ export const TOKENS = {
   cloud: 'token-of-cloud',
   sidecar: 'token-of-sidecar',
 } as const;
+/** Five processes that start at once take a while on a loaded machine. */
+const STARTED_MS = 45_000;
 const SECRET = { SIDECAR_SECRET_KEY: 's3cret', SIDECAR_REQUIRE_SEALED: 'true' };
 
 /**
@@ -70,7 +72,7 @@ export async function startMaintenanceWorld(
   const apiserver = await startEdgeReady(
     t,
     [...apiserverArgs, ...adapterArgs, '--recordings-dir', recordingsDir, ...(options.apiserver ?? [])],
-    { env: SECRET },
+    { env: SECRET, timeoutMs: STARTED_MS },
   );
   const ctl = (...words: string[]): Promise<ProcessResult> =>
     runEdge(['ctl', '--data-dir', dataDir, ...words]);
@@ -97,7 +99,7 @@ export async function startMaintenanceWorld(
   const startRouter = async (): Promise<TestProcess> => {
     const env = isByRouter ? maintenanceEnv(sshd.dir) : {};
     const router = startEdge(t, ['router', ...common, '--advertise-address', '127.0.0.1'], { env });
-    await router.waitForLine(/tunnel server listens/u, 15_000);
+    await router.waitForLine(/tunnel server listens/u, STARTED_MS);
     return router;
   };
   const startSidecar = (hostKeyDir = sshd.dir): TestProcess =>
@@ -117,7 +119,7 @@ export async function startMaintenanceWorld(
     startRouter,
     startSidecar,
     ctl,
-    async whenState(state, timeoutMs = 15_000) {
+    async whenState(state, timeoutMs = STARTED_MS) {
       await waitFor(
         async () => {
           const answer = await fetch(`${adapter}/frp_fetch/${NODE_OBJECT}`, {

@@ -57,7 +57,10 @@ export class TerminalClient {
 
   /** Resolves when it is open. */
   async open(): Promise<void> {
-    await waitFor(() => this.socket.readyState === WebSocket.OPEN, { what: 'the terminal to open' });
+    await waitFor(() => this.socket.readyState === WebSocket.OPEN, {
+      what: 'the terminal to open',
+      timeoutMs: 30_000,
+    });
   }
 
   /** Says that everything so far has been shown. */
@@ -75,7 +78,7 @@ export class TerminalClient {
     this.socket.send(Buffer.from(text), { binary: true });
   }
 
-  async waitForOutput(pattern: RegExp, timeoutMs = 15_000): Promise<void> {
+  async waitForOutput(pattern: RegExp, timeoutMs = 30_000): Promise<void> {
     await waitFor(() => pattern.test(this.output) || undefined, {
       what: `${pattern} in the terminal; it shows: ${JSON.stringify(this.output.slice(-500))} ${JSON.stringify(this.messages)} ${JSON.stringify(this.closed)}`,
       timeoutMs,
@@ -91,15 +94,15 @@ export class TerminalClient {
   waitForMessage(type: string): Promise<Record<string, unknown>> {
     return waitFor(() => this.messages.find((message) => message['type'] === type), {
       what: `a message "${type}"`,
-      timeoutMs: 15_000,
+      timeoutMs: 30_000,
     });
   }
 
   async waitForClose(): Promise<{ code: number; reason: string }> {
-    return waitFor(() => this.closed, { what: 'the terminal to close', timeoutMs: 20_000 });
+    return waitFor(() => this.closed, { what: 'the terminal to close', timeoutMs: 30_000 });
   }
 
   async waitForRefusal(): Promise<{ status: number; body: string }> {
-    return waitFor(() => this.refused, { what: 'the terminal to be refused' });
+    return waitFor(() => this.refused, { what: 'the terminal to be refused', timeoutMs: 30_000 });
   }
 }
