@@ -1,6 +1,7 @@
 /** Bandwidth limits: frp's way to write them, the token bucket, and a stream that keeps to it by pausing, not by buffering. */
 import type { Clock, Timer } from '../lib/clock.ts';
 import { HIGH_WATER_BYTES, LOW_WATER_BYTES } from './byte-stream.ts';
+import { WrappedStream } from './wrapped-stream.ts';
 import type { ByteStream, ByteStreamHandler } from './byte-stream.ts';
 import { TunnelError } from './errors.ts';
 
@@ -54,8 +55,7 @@ export function limitedStream(inner: ByteStream, bucket: TokenBucket, clock: Clo
   return new LimitedStream(inner, bucket, clock);
 }
 
-class LimitedStream implements ByteStream {
-  readonly #inner: ByteStream;
+class LimitedStream extends WrappedStream {
   readonly #bucket: TokenBucket;
   readonly #clock: Clock;
   #handler: ByteStreamHandler | undefined;
@@ -65,19 +65,19 @@ class LimitedStream implements ByteStream {
   #isClosed = false;
 
   constructor(inner: ByteStream, bucket: TokenBucket, clock: Clock) {
-    this.#inner = inner;
+    super(inner);
     this.#bucket = bucket;
     this.#clock = clock;
   }
 
   /** While what was written is not paid for, the stream looks full, so that the writer pauses its source. */
-  get queuedBytes(): number {
-    return this.#inner.queuedBytes + (this.#writing === undefined ? 0 : HIGH_WATER_BYTES + 1);
+  override get queuedBytes(): number {
+    return this.inner.queuedBytes + (this.#writing === undefined ? 0 : HIGH_WATER_BYTES + 1);
   }
 
-  setHandler(handler: ByteStreamHandler): void {
+  override setHandler(handler: ByteStreamHandler): void {
     this.#handler = handler;
-    this.#inner.setHandler({
+    this.inner.setHandler({
       onData: (chunk) => {
         const isPassedOn = handler.onData(chunk);
         this.#payForReading(chunk.length);
@@ -96,16 +96,16 @@ class LimitedStream implements ByteStream {
     });
   }
 
-  write(chunk: Uint8Array): boolean | void {
+  override write(chunk: Uint8Array): boolean | void {
     if (this.#isClosed) return true;
-    const isPassedOn = this.#inner.write(chunk);
+    const isPassedOn = this.inner.write(chunk);
     const waitMs = this.#bucket.take(chunk.length);
     if (waitMs <= 0) return isPassedOn;
     this.#writing?.cancel();
     this.#writing = this.#clock.after(waitMs, () => {
       this.#writing = undefined;
       // Above the mark the inner stream tells by itself.
-      if (this.#inner.queuedBytes <= LOW_WATER_BYTES) this.#handler?.onDrain();
+      if (this.inner.queuedBytes <= LOW_WATER_BYTES) this.#handler?.onDrain();
     });
     return isPassedOn;
   }
@@ -113,29 +113,21 @@ class LimitedStream implements ByteStream {
   #payForReading(bytes: number): void {
     const waitMs = this.#bucket.take(bytes);
     if (waitMs <= 0 || this.#isClosed) return;
-    this.#inner.pause();
+    this.inner.pause();
     this.#reading?.cancel();
     this.#reading = this.#clock.after(waitMs, () => {
       this.#reading = undefined;
-      if (!this.#isPaused) this.#inner.resume();
+      if (!this.#isPaused) this.inner.resume();
     });
   }
 
-  end(): void {
-    this.#inner.end();
-  }
-
-  destroy(err?: Error): void {
-    this.#inner.destroy(err);
-  }
-
-  pause(): void {
+  override pause(): void {
     this.#isPaused = true;
-    this.#inner.pause();
+    this.inner.pause();
   }
 
-  resume(): void {
+  override resume(): void {
     this.#isPaused = false;
-    if (this.#reading === undefined) this.#inner.resume();
+    if (this.#reading === undefined) this.inner.resume();
   }
 }

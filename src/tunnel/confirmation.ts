@@ -5,6 +5,7 @@
  */
 import type { Clock, Timer } from '../lib/clock.ts';
 import type { ByteStream, ByteStreamHandler } from './byte-stream.ts';
+import { WrappedStream } from './wrapped-stream.ts';
 import { TunnelError } from './errors.ts';
 import { linger } from './linger.ts';
 import { withLoan } from './read-buffers.ts';
@@ -43,14 +44,13 @@ export function confirmingStream(
   return { stream, confirmation: stream };
 }
 
-class ConfirmingStream implements ByteStream, Confirmation {
-  readonly #inner: ByteStream;
+class ConfirmingStream extends WrappedStream implements Confirmation {
   readonly #clock: Clock;
   #isDue = false;
   #timer: Timer | undefined;
 
   constructor(inner: ByteStream, clock: Clock) {
-    this.#inner = inner;
+    super(inner);
     this.#clock = clock;
   }
 
@@ -60,16 +60,12 @@ class ConfirmingStream implements ByteStream, Confirmation {
   }
 
   refuse(): void {
-    this.#inner.write(Buffer.of(REFUSED));
-    linger(this.#inner, this.#clock, REFUSAL_LINGER_MS);
+    this.inner.write(Buffer.of(REFUSED));
+    linger(this.inner, this.#clock, REFUSAL_LINGER_MS);
   }
 
-  get queuedBytes(): number {
-    return this.#inner.queuedBytes;
-  }
-
-  setHandler(handler: ByteStreamHandler): void {
-    this.#inner.setHandler({
+  override setHandler(handler: ByteStreamHandler): void {
+    this.inner.setHandler({
       onData: (chunk) => handler.onData(chunk),
       onEnd: () => handler.onEnd(),
       onDrain: () => handler.onDrain(),
@@ -80,38 +76,30 @@ class ConfirmingStream implements ByteStream, Confirmation {
     });
   }
 
-  write(chunk: Uint8Array): boolean | void {
-    if (!this.#isDue) return this.#inner.write(chunk);
+  override write(chunk: Uint8Array): boolean | void {
+    if (!this.#isDue) return this.inner.write(chunk);
     this.#isDue = false;
     this.#timer?.cancel();
     const first = Buffer.concat([Buffer.of(ACCEPTED), chunk]);
-    withLoan(undefined, () => this.#inner.write(first)); // a copy, nobody else's
+    withLoan(undefined, () => this.inner.write(first)); // a copy, nobody else's
     return true;
   }
 
-  end(): void {
+  override end(): void {
     this.#flush();
-    this.#inner.end();
+    this.inner.end();
   }
 
-  destroy(err?: Error): void {
+  override destroy(err?: Error): void {
     this.#timer?.cancel();
-    this.#inner.destroy(err);
-  }
-
-  pause(): void {
-    this.#inner.pause();
-  }
-
-  resume(): void {
-    this.#inner.resume();
+    this.inner.destroy(err);
   }
 
   #flush(): void {
     if (!this.#isDue) return;
     this.#isDue = false;
     this.#timer?.cancel();
-    this.#inner.write(Buffer.of(ACCEPTED));
+    this.inner.write(Buffer.of(ACCEPTED));
   }
 }
 
@@ -132,7 +120,7 @@ export function confirmedStream(inner: ByteStream, provider: string | undefined)
 
 /** The stream below a confirmed one, for those who want to know what it is. */
 export function payloadOf(stream: ByteStream): ByteStream {
-  return stream instanceof ConfirmedStream ? stream.inner : stream;
+  return stream instanceof ConfirmedStream ? stream.payload : stream;
 }
 
 /** What is known of a stream's confirmation; undefined when its provider does not confirm. */
@@ -140,15 +128,14 @@ export function confirmationOf(stream: ByteStream): ConfirmationState | undefine
   return stream instanceof ConfirmedStream ? stream : undefined;
 }
 
-class ConfirmedStream implements ByteStream, ConfirmationState {
+class ConfirmedStream extends WrappedStream implements ConfirmationState {
   readonly provider: string | undefined;
-  readonly #inner: ByteStream;
   #state: ConfirmationState['state'] = 'pending';
   #listener: () => void = () => {};
   #handler: ByteStreamHandler | undefined;
 
   constructor(inner: ByteStream, provider: string | undefined) {
-    this.#inner = inner;
+    super(inner);
     this.provider = provider;
     inner.setHandler(this.#watcher());
   }
@@ -157,42 +144,18 @@ class ConfirmedStream implements ByteStream, ConfirmationState {
     return this.#state;
   }
 
-  get inner(): ByteStream {
-    return this.#inner;
+  get payload(): ByteStream {
+    return this.inner;
   }
 
   onAccepted(listener: () => void): void {
     this.#listener = listener;
   }
 
-  get queuedBytes(): number {
-    return this.#inner.queuedBytes;
-  }
-
-  setHandler(handler: ByteStreamHandler): void {
+  override setHandler(handler: ByteStreamHandler): void {
     this.#handler = handler;
     // Once the byte is off there is nothing to look at any more.
-    if (this.#state === 'accepted') this.#inner.setHandler(handler);
-  }
-
-  write(chunk: Uint8Array): boolean | void {
-    return this.#inner.write(chunk);
-  }
-
-  end(): void {
-    this.#inner.end();
-  }
-
-  destroy(err?: Error): void {
-    this.#inner.destroy(err);
-  }
-
-  pause(): void {
-    this.#inner.pause();
-  }
-
-  resume(): void {
-    this.#inner.resume();
+    if (this.#state === 'accepted') this.inner.setHandler(handler);
   }
 
   #watcher(): ByteStreamHandler {
@@ -200,7 +163,7 @@ class ConfirmedStream implements ByteStream, ConfirmationState {
       onData: (chunk) => this.#first(chunk),
       onEnd: () => {
         if (this.#state !== 'refused')
-          this.#inner.destroy(
+          this.inner.destroy(
             new TunnelError('closed', 'the provider ended the connection before it was open'),
           );
       },
@@ -213,7 +176,7 @@ class ConfirmedStream implements ByteStream, ConfirmationState {
     if (this.#state !== 'pending') return;
     if (chunk[0] !== ACCEPTED) {
       if (chunk[0] === REFUSED) this.#state = 'refused';
-      this.#inner.destroy(
+      this.inner.destroy(
         chunk[0] === REFUSED
           ? refusal()
           : new TunnelError('protocol', 'the provider neither accepts nor refuses'),
@@ -221,7 +184,7 @@ class ConfirmedStream implements ByteStream, ConfirmationState {
       return;
     }
     this.#state = 'accepted';
-    if (this.#handler !== undefined) this.#inner.setHandler(this.#handler);
+    if (this.#handler !== undefined) this.inner.setHandler(this.#handler);
     this.#listener();
     if (chunk.length > 1) this.#handler?.onData(chunk.subarray(1));
   }

@@ -10,6 +10,7 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
 import { errorMessage } from '../../lib/errors.ts';
 import type { ByteStream, ByteStreamHandler } from '../byte-stream.ts';
+import { WrappedStream } from '../wrapped-stream.ts';
 import { TunnelError } from '../errors.ts';
 import { ByteQueue } from './byte-queue.ts';
 
@@ -103,8 +104,7 @@ class RecordNonces {
   }
 }
 
-class AeadStream implements ByteStream {
-  readonly #inner: ByteStream;
+class AeadStream extends WrappedStream {
   readonly #keys: AeadKeys;
   readonly #randomNonce: () => Buffer;
   readonly #received = new ByteQueue();
@@ -113,17 +113,13 @@ class AeadStream implements ByteStream {
   #isOver = false;
 
   constructor(inner: ByteStream, keys: AeadKeys, randomNonce: () => Buffer) {
-    this.#inner = inner;
+    super(inner);
     this.#keys = keys;
     this.#randomNonce = randomNonce;
   }
 
-  get queuedBytes(): number {
-    return this.#inner.queuedBytes;
-  }
-
-  setHandler(handler: ByteStreamHandler): void {
-    this.#inner.setHandler({
+  override setHandler(handler: ByteStreamHandler): void {
+    this.inner.setHandler({
       onData: (chunk) => this.#onData(chunk, handler),
       onEnd: () => {
         if (this.#isOver) return;
@@ -138,7 +134,7 @@ class AeadStream implements ByteStream {
     });
   }
 
-  write(chunk: Uint8Array): void {
+  override write(chunk: Uint8Array): void {
     if (this.#isOver) return;
     try {
       for (let at = 0; at < chunk.length; at += MAX_RECORD_BYTES)
@@ -153,7 +149,7 @@ class AeadStream implements ByteStream {
     if (this.#sealing === undefined) {
       // The nonce leaves with the first record: a side that never writes never sends one.
       this.#sealing = new RecordNonces(this.#randomNonce());
-      this.#inner.write(Buffer.from(this.#sealing.stream));
+      this.inner.write(Buffer.from(this.#sealing.stream));
     }
     const length = Buffer.allocUnsafe(LENGTH_BYTES);
     length.writeUInt32BE(plain.length + TAG_BYTES);
@@ -161,7 +157,7 @@ class AeadStream implements ByteStream {
     cipher.setAAD(Buffer.concat([this.#sealing.stream, length]));
     const sealed = cipher.update(plain);
     cipher.final();
-    this.#inner.write(Buffer.concat([length, sealed, cipher.getAuthTag()]));
+    this.inner.write(Buffer.concat([length, sealed, cipher.getAuthTag()]));
   }
 
   #onData(chunk: Buffer, handler: ByteStreamHandler): void {
@@ -211,22 +207,6 @@ class AeadStream implements ByteStream {
 
   #fail(err: TunnelError): void {
     this.#isOver = true;
-    this.#inner.destroy(err);
-  }
-
-  end(): void {
-    this.#inner.end();
-  }
-
-  destroy(err?: Error): void {
-    this.#inner.destroy(err);
-  }
-
-  pause(): void {
-    this.#inner.pause();
-  }
-
-  resume(): void {
-    this.#inner.resume();
+    this.inner.destroy(err);
   }
 }

@@ -2,6 +2,7 @@
 import { createCipheriv, createDecipheriv, pbkdf2Sync, randomBytes } from 'node:crypto';
 import type { Cipher, Decipher } from 'node:crypto';
 import type { ByteStream, ByteStreamHandler } from '../byte-stream.ts';
+import { WrappedStream } from '../wrapped-stream.ts';
 import { withLoan } from '../read-buffers.ts';
 
 const ALGORITHM = 'aes-128-cfb';
@@ -24,8 +25,7 @@ export function cipherStream(
   return new CipherStream(inner, key, randomIv);
 }
 
-class CipherStream implements ByteStream {
-  readonly #inner: ByteStream;
+class CipherStream extends WrappedStream {
   readonly #key: Buffer;
   readonly #randomIv: () => Buffer;
   #encrypt: Cipher | undefined;
@@ -33,17 +33,13 @@ class CipherStream implements ByteStream {
   #iv: Buffer = Buffer.alloc(0);
 
   constructor(inner: ByteStream, key: Buffer, randomIv: () => Buffer) {
-    this.#inner = inner;
+    super(inner);
     this.#key = key;
     this.#randomIv = randomIv;
   }
 
-  get queuedBytes(): number {
-    return this.#inner.queuedBytes;
-  }
-
-  setHandler(handler: ByteStreamHandler): void {
-    this.#inner.setHandler({
+  override setHandler(handler: ByteStreamHandler): void {
+    this.inner.setHandler({
       onData: (chunk) => {
         const plain = this.#open(chunk);
         if (plain.length > 0) withLoan(undefined, () => handler.onData(plain));
@@ -55,16 +51,16 @@ class CipherStream implements ByteStream {
     });
   }
 
-  write(chunk: Uint8Array): boolean {
+  override write(chunk: Uint8Array): boolean {
     if (chunk.length === 0) return true;
     if (this.#encrypt === undefined) {
       // The IV leaves with the first payload: a side that never writes never sends one.
       const iv = this.#randomIv();
       this.#encrypt = createCipheriv(ALGORITHM, this.#key, iv);
-      this.#inner.write(iv);
+      this.inner.write(iv);
     }
     const sealed = this.#encrypt.update(chunk);
-    withLoan(undefined, () => this.#inner.write(sealed));
+    withLoan(undefined, () => this.inner.write(sealed));
     return true;
   }
 
@@ -76,21 +72,5 @@ class CipherStream implements ByteStream {
     const rest = this.#iv.subarray(IV_BYTES);
     this.#iv = Buffer.alloc(0);
     return this.#decrypt.update(rest);
-  }
-
-  end(): void {
-    this.#inner.end();
-  }
-
-  destroy(err?: Error): void {
-    this.#inner.destroy(err);
-  }
-
-  pause(): void {
-    this.#inner.pause();
-  }
-
-  resume(): void {
-    this.#inner.resume();
   }
 }

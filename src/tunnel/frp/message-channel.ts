@@ -1,6 +1,7 @@
 /** Messages over a byte stream: sends, receives, waits for one with a time limit, and hands the stream on. */
 import type { Clock } from '../../lib/clock.ts';
 import type { ByteStream, ByteStreamHandler } from '../byte-stream.ts';
+import { WrappedStream } from '../wrapped-stream.ts';
 import { TunnelError } from '../errors.ts';
 import { linger } from '../linger.ts';
 import { cipherStream, deriveKey } from './cipher.ts';
@@ -238,25 +239,20 @@ export function withPrefix(inner: ByteStream, prefix: Buffer): ByteStream {
   return prefix.length === 0 ? inner : new PrefixedStream(inner, prefix);
 }
 
-class PrefixedStream implements ByteStream {
-  readonly #inner: ByteStream;
+class PrefixedStream extends WrappedStream {
   #prefix: Buffer | undefined;
   #handler: ByteStreamHandler | undefined;
   #isPaused = true;
   #isClosed = false;
 
   constructor(inner: ByteStream, prefix: Buffer) {
-    this.#inner = inner;
+    super(inner);
     this.#prefix = prefix;
   }
 
-  get queuedBytes(): number {
-    return this.#inner.queuedBytes;
-  }
-
-  setHandler(handler: ByteStreamHandler): void {
+  override setHandler(handler: ByteStreamHandler): void {
     this.#handler = handler;
-    this.#inner.setHandler({
+    this.inner.setHandler({
       onData: (chunk) => handler.onData(chunk),
       onEnd: () => handler.onEnd(),
       onDrain: () => handler.onDrain(),
@@ -267,27 +263,15 @@ class PrefixedStream implements ByteStream {
     });
   }
 
-  write(chunk: Uint8Array): boolean | void {
-    return this.#inner.write(chunk);
-  }
-
-  end(): void {
-    this.#inner.end();
-  }
-
-  destroy(err?: Error): void {
-    this.#inner.destroy(err);
-  }
-
-  pause(): void {
+  override pause(): void {
     this.#isPaused = true;
-    this.#inner.pause();
+    this.inner.pause();
   }
 
-  resume(): void {
+  override resume(): void {
     this.#isPaused = false;
     if (this.#prefix === undefined) {
-      this.#inner.resume();
+      this.inner.resume();
       return;
     }
     process.nextTick(() => {
@@ -295,7 +279,7 @@ class PrefixedStream implements ByteStream {
       if (prefix === undefined || this.#isPaused || this.#isClosed || this.#handler === undefined) return;
       this.#prefix = undefined;
       this.#handler.onData(prefix);
-      if (!this.#isPaused) this.#inner.resume();
+      if (!this.#isPaused) this.inner.resume();
     });
   }
 }

@@ -1,6 +1,7 @@
 /** Joins sudp legs of different wire protocols: messages of one are read, checked and written again for the other. */
 import { errorCode } from '../../lib/errors.ts';
 import type { ByteStream, ByteStreamHandler } from '../byte-stream.ts';
+import { WrappedStream } from '../wrapped-stream.ts';
 import { TUNNEL_ERRORS, TunnelError } from '../errors.ts';
 import type { Message } from '../frp/message.ts';
 import { createDecoder, encodeMessage } from '../frp/wire-protocol.ts';
@@ -23,27 +24,22 @@ export function bridgeDatagrams(
   return visitorWire === providerWire ? visitor : new BridgedStream(visitor, visitorWire, providerWire);
 }
 
-class BridgedStream implements ByteStream {
-  readonly #inner: ByteStream;
+class BridgedStream extends WrappedStream {
   readonly #innerWire: WireProtocol;
   readonly #outerWire: WireProtocol;
   readonly #fromVisitor: MessageDecoder;
   readonly #fromProvider: MessageDecoder;
 
   constructor(inner: ByteStream, innerWire: WireProtocol, outerWire: WireProtocol) {
-    this.#inner = inner;
+    super(inner);
     this.#innerWire = innerWire;
     this.#outerWire = outerWire;
     this.#fromVisitor = createDecoder(innerWire);
     this.#fromProvider = createDecoder(outerWire);
   }
 
-  get queuedBytes(): number {
-    return this.#inner.queuedBytes;
-  }
-
-  setHandler(handler: ByteStreamHandler): void {
-    this.#inner.setHandler({
+  override setHandler(handler: ByteStreamHandler): void {
+    this.inner.setHandler({
       onData: (chunk) => {
         this.#translate(this.#fromVisitor, chunk, (value) => {
           if (value.name === 'UDPPacket') handler.onData(encodeMessage(this.#outerWire, value));
@@ -55,27 +51,11 @@ class BridgedStream implements ByteStream {
     });
   }
 
-  write(chunk: Uint8Array): void {
+  override write(chunk: Uint8Array): void {
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     this.#translate(this.#fromProvider, bytes, (value) => {
-      this.#inner.write(encodeMessage(this.#innerWire, value));
+      this.inner.write(encodeMessage(this.#innerWire, value));
     });
-  }
-
-  end(): void {
-    this.#inner.end();
-  }
-
-  destroy(err?: Error): void {
-    this.#inner.destroy(err);
-  }
-
-  pause(): void {
-    this.#inner.pause();
-  }
-
-  resume(): void {
-    this.#inner.resume();
   }
 
   #translate(decoder: MessageDecoder, chunk: Buffer, carry: (value: Message) => void): void {
@@ -88,7 +68,7 @@ class BridgedStream implements ByteStream {
       }
     } catch (err) {
       if (!(err instanceof TunnelError)) throw err;
-      this.#inner.destroy(err);
+      this.inner.destroy(err);
     }
   }
 }
