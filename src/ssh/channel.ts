@@ -19,7 +19,7 @@ export interface SshChannel {
   readonly exit: Promise<ChannelExit>;
   /** Tells the terminal's new size. */
   resize(cols: number, rows: number): void;
-  /** Sends a signal, as `INT` or `TERM`. */
+  /** Asks the node to send a signal, as `INT` or `TERM`. OpenSSH does not for root. */
   signal(name: string): void;
   /** Closes the channel; the node sends SIGHUP to what runs in it. Idempotent. */
   close(): void;
@@ -71,7 +71,19 @@ export function sessionChannel(channel: ClientChannel): SshChannel {
     stderr,
     exit,
     resize: (cols, rows) => channel.setWindow(rows, cols, 0, 0),
-    signal: (signal) => channel.signal(signal),
+    signal: (signal) => sendSignal(channel, signal),
     close: () => channel.close(),
   };
+}
+
+/** The insides of the library that are used. */
+interface OpenChannel {
+  _client: { _protocol: { signal(id: number, name: string): void } };
+  outgoing: { id: number; state: string };
+}
+
+/** The library sends none once stdin has ended, which is when a command may most need one. */
+function sendSignal(channel: ClientChannel, name: string): void {
+  const { _client, outgoing } = channel as unknown as OpenChannel;
+  if (outgoing.state === 'open' || outgoing.state === 'eof') _client._protocol.signal(outgoing.id, name);
 }

@@ -1,9 +1,13 @@
 /** `edge ctl exec` against Debian's sshd through the tunnel: one node with its streams, three at once, what can go wrong. */
 import assert from 'node:assert/strict';
+import { chmodSync } from 'node:fs';
+import { kill } from 'node:process';
 import { test } from 'node:test';
 import { NODE_MAINTENANCES } from '../../src/api/edge.ts';
 import { auditRecords, startMaintainedNodes } from '../support/maintained-nodes.ts';
+import { makeAccount } from '../support/maintenance-world.ts';
 import { startProcess } from '../support/processes.ts';
+import { waitFor } from '../support/wait.ts';
 
 test('on one node the words, streams and status are those of the command', async (t) => {
   const nodes = await startMaintainedNodes(t, ['node-7']);
@@ -45,6 +49,28 @@ test('on one node the words, streams and status are those of the command', async
     auditRecords(nodes).map(({ exitStatus, error }) => exitStatus ?? error?.split(':')[0]),
     [0, 3, 0, 124, 'EDGE_ERR_USAGE', 'EDGE_ERR_SSH_CLOSED'],
   );
+});
+
+test('a command that is interrupted here ends on the node', async (t) => {
+  const account = await makeAccount(t);
+  if (account === undefined) return;
+  const nodes = await startMaintainedNodes(t, ['node-7']);
+  if (nodes === undefined) return;
+  chmodSync(nodes.dataDir, 0o755); // the account's authorized_keys are in there
+  const where = `${account.user}@node-7`;
+  const args = nodes.command('exec', [where, '--', 'echo $$; exec sleep 600']);
+  const running = startProcess(t, process.execPath, args, { env: nodes.env, name: 'edge ctl exec' });
+  const pid = Number(await running.waitForLine(/^\d+$/u));
+  running.signal('SIGTERM');
+  await running.assertExit(143);
+  const isGone = (): boolean => {
+    try {
+      return kill(pid, 0) && false;
+    } catch {
+      return true;
+    }
+  };
+  await waitFor(isGone, { what: 'the command to end' });
 });
 
 test('on three nodes each line names its node, a summary follows, and the worst status counts', async (t) => {
