@@ -47,7 +47,7 @@ export interface AuthPlan {
   /** What the server accepted last. */
   readonly allowed: readonly string[];
   /** Why a method could not be used, one line each. */
-  readonly problems: readonly string[];
+  readonly problems: string[];
 }
 
 /** Plans a login of `user`. `onGivenUp` is called when somebody wants no more while the server waits for answers. */

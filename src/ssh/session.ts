@@ -134,7 +134,8 @@ export function openSessionOver(sock: Duplex, options: SessionOptions): Promise<
     };
     client.on('error', (err: Error & { level?: string }) => {
       // an agent that cannot sign is one method that failed
-      if (err.level !== 'agent') fail(describeFailure(err, plan, options));
+      if (err.level === 'agent') plan.problems.push(`ssh-agent: ${errorMessage(err)}`);
+      else fail(describeFailure(err, plan, options));
     });
     // an sshd that ends its side has left; the library waits for the other side then
     sock.once('end', () => sock.end());

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { NODE_MAINTENANCES } from '../../src/api/edge.ts';
 import { auditRecords, startMaintainedNodes } from '../support/maintained-nodes.ts';
 import { makeAccount } from '../support/maintenance-world.ts';
-import { startProcess } from '../support/processes.ts';
+import { runProcess, startProcess } from '../support/processes.ts';
 import { waitFor } from '../support/wait.ts';
 
 test('on one node the words, streams and status are those of the command', async (t) => {
@@ -30,6 +30,13 @@ test('on one node the words, streams and status are those of the command', async
     stdout: '',
     stderr: 'error: node "node-8" is not known\nhint: "edge ctl nodes" lists those that are\n',
   });
+  const quoted = nodes.command('exec', ['node-7', '--', 'yes']).map((word) => `'${word}'`);
+  const headed = await runProcess(
+    'bash',
+    ['-c', `set -o pipefail; '${process.execPath}' ${quoted.join(' ')} | head -n 1`],
+    { env: nodes.env },
+  );
+  assert.deepEqual(headed, { status: 141, stdout: 'y\n', stderr: '' });
   const nothing = await nodes.ctl('exec', ['node-7', 'true']);
   assert.match(nothing.stderr, /^error: exec: there is no command\nhint: /u);
 
@@ -47,7 +54,7 @@ test('on one node the words, streams and status are those of the command', async
   await long.assertExit(130);
   assert.deepEqual(
     auditRecords(nodes).map(({ exitStatus, error }) => exitStatus ?? error?.split(':')[0]),
-    [0, 3, 0, 124, 'EDGE_ERR_USAGE', 'EDGE_ERR_SSH_CLOSED'],
+    [0, 3, 0, 124, 'EDGE_ERR_USAGE', 141, 'EDGE_ERR_SSH_CLOSED'],
   );
 });
 

@@ -5,7 +5,7 @@ import type { SshChannel } from '../../../ssh/channel.ts';
 import { SshError } from '../../../ssh/errors.ts';
 import { audited } from './audited.ts';
 import type { AuditEnd } from './audited.ts';
-import { onInterruption, statusOfSignal } from './interruption.ts';
+import { onInterruption, STATUS_BROKEN_PIPE, statusOfSignal } from './interruption.ts';
 import type { Access, NodeSession } from './login.ts';
 import { runWithStreams } from './streams.ts';
 import type { LocalStreams } from './streams.ts';
@@ -38,7 +38,8 @@ export async function execOnNode(
   try {
     const streams = { input: process.stdin, output: process.stdout, errors: process.stderr };
     const end = await execWithStreams(access, request, streams, abort.signal);
-    if (end.error !== undefined) process.stderr.write(`error: ${request.node}: ended for ${end.error}\n`);
+    if (end.error !== undefined && end.exitStatus !== STATUS_BROKEN_PIPE)
+      process.stderr.write(`error: ${request.node}: ended for ${end.error}\n`);
     return interrupted ?? end.exitStatus;
   } catch (err) {
     if (interrupted !== undefined) return interrupted;
@@ -112,7 +113,11 @@ async function runIn(
     const { endedBy, ...end } = await Promise.race([runAtTerminal(channel, terminal, options), aborted]);
     return { ...end, ...(endedBy === undefined ? {} : { error: endedBy }), exitStatus: exitStatusOf(end) };
   }
-  const { isIdle, ...end } = await Promise.race([runWithStreams(channel, streams, options), aborted]);
+  const { isIdle, isUnread, ...end } = await Promise.race([
+    runWithStreams(channel, streams, options),
+    aborted,
+  ]);
+  if (isUnread) return { ...end, error: 'output closed', exitStatus: STATUS_BROKEN_PIPE };
   if (end.status === undefined && end.signal === undefined && !isIdle) {
     const broken = await Promise.race([ssh.closed, Promise.resolve(undefined)]);
     throw broken ?? new SshError('closed', `${node} ended the command without a status`);

@@ -22,6 +22,14 @@ export function onInterruption(handler: (signal: EndSignal) => void): { stop: ()
   return { stop };
 }
 
+/** The exit status of a program whose reader has left, as a SIGPIPE would make it. */
+export const STATUS_BROKEN_PIPE = 128 + constants.signals.SIGPIPE;
+
+/** Lets a verb hear that the reader of stdout has left, which otherwise ends the program before it has written its audit. */
+export function hearBrokenPipe(): void {
+  process.stdout.removeAllListeners('error').on('error', () => {});
+}
+
 /** The exit status of a program that a signal ended, as shells give it. */
 export function statusOfSignal(signal: EndSignal): number {
   return 128 + constants.signals[signal];

@@ -19,6 +19,7 @@ import type { SshSession } from '../../../ssh/session.ts';
 import { readOptions, readTextFile } from '../../options.ts';
 import { readCredentials } from '../node-tunnel.ts';
 import type { Session } from '../verb.ts';
+import { hearBrokenPipe } from './interruption.ts';
 import { MethodSource } from './methods.ts';
 import { createPrompter, NO_PROMPTER } from './prompter.ts';
 import { localUser, openAudit, operatorName, sessionOptions } from './settings.ts';
@@ -55,6 +56,7 @@ export interface LoginOptions {
 /** Checks the flags of a parsed verb, and opens the files that are needed whatever happens. */
 export async function createAccess(command: Command, session: Session): Promise<Access> {
   const settings = readOptions(command, sessionOptions);
+  hearBrokenPipe();
   const { identity = [] } = command.opts<{ identity?: string[] }>();
   const { dataDir, warn } = session;
   const credentials = readCredentials(settings);

@@ -1,4 +1,5 @@
 /** `edge ctl ssh NODE`: a terminal on a node, a command there, forwarded ports. */
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { systemClock } from '../../../lib/clock.ts';
 import { UsageError } from '../../../lib/errors.ts';
@@ -14,7 +15,7 @@ import { splitCommand } from './command-line.ts';
 import { forwardDynamic, forwardLocal, forwardRemote } from './forwarding.ts';
 import type { ForwardingDeps, LocalListener } from './forwarding.ts';
 import { parseDynamic, parseForward } from './forward-spec.ts';
-import { onInterruption, statusOfSignal } from './interruption.ts';
+import { onInterruption, STATUS_BROKEN_PIPE, statusOfSignal } from './interruption.ts';
 import { createAccess } from './login.ts';
 import type { Access, NodeSession } from './login.ts';
 import { createRecorder } from './recorder.ts';
@@ -136,6 +137,8 @@ function planOf(flags: Flags, words: readonly string[]): Plan {
   const terminal = hasTerminal && isTty ? { input: process.stdin, output: process.stdout } : undefined;
   if (flags.record !== undefined && terminal === undefined)
     throw new UsageError('--record: there is no terminal to record');
+  if (flags.record !== undefined && existsSync(flags.record))
+    throw new UsageError(`--record: ${flags.record}: file exists`);
   const described = [
     ...local.map((text) => `-L ${text}`),
     ...remote.map((text) => `-R ${text}`),
@@ -148,8 +151,12 @@ function planOf(flags: Flags, words: readonly string[]): Plan {
     hasTerminal,
     async forwards(deps) {
       const listeners: LocalListener[] = [];
-      for (const forward of locals) listeners.push(await forwardLocal(forward, deps));
-      for (const listen of dynamics) listeners.push(await forwardDynamic(listen, deps));
+      const opened = (listener: LocalListener, flag: string, port: number): void => {
+        listeners.push(listener);
+        if (port === 0) deps.warn(`${flag} listens on ${listener.address}`);
+      };
+      for (const forward of locals) opened(await forwardLocal(forward, deps), '-L', forward.listen.port);
+      for (const listen of dynamics) opened(await forwardDynamic(listen, deps), '-D', listen.port);
       for (const forward of remotes) {
         const port = await forwardRemote(forward, deps);
         if (forward.listen.port === 0)
@@ -212,7 +219,7 @@ async function conclude(
     const broken = await Promise.race([ssh.closed, Promise.resolve(undefined)]);
     throw broken ?? new Error(`${node} ended the session without a status`);
   }
-  return { ...end, exitStatus: exitStatusOf({ status: end.status, signal: end.signal }) };
+  return { ...end, exitStatus: end.exitStatus ?? exitStatusOf({ status: end.status, signal: end.signal }) };
 }
 
 async function runPlain(
@@ -220,10 +227,11 @@ async function runPlain(
   { settings }: Access,
 ): Promise<AuditEnd & { status: number | undefined }> {
   const streams = { input: process.stdin, output: process.stdout, errors: process.stderr };
-  const { isIdle, ...end } = await runWithStreams(channel, streams, {
+  const { isIdle, isUnread, ...end } = await runWithStreams(channel, streams, {
     clock: systemClock,
     idleTimeoutMs: settings.idleTimeout,
   });
+  if (isUnread) return { ...end, error: 'output closed', exitStatus: STATUS_BROKEN_PIPE };
   return { ...end, ...(isIdle ? { error: 'idle' } : {}) };
 }
 

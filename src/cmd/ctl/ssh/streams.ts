@@ -16,6 +16,8 @@ export interface LocalStreams {
 /** How a command ended, and what passed. */
 export interface StreamsEnd extends ChannelExit {
   isIdle: boolean;
+  /** Whether the reader of the output left first. */
+  isUnread: boolean;
   bytesIn: number;
   bytesOut: number;
 }
@@ -26,7 +28,7 @@ export async function runWithStreams(
   { input, output, errors }: LocalStreams,
   { clock, idleTimeoutMs }: { clock: Clock; idleTimeoutMs: number },
 ): Promise<StreamsEnd> {
-  const end = { isIdle: false, bytesIn: 0, bytesOut: 0 };
+  const end = { isIdle: false, isUnread: false, bytesIn: 0, bytesOut: 0 };
   let abandon = (): void => {};
   const abandoned = new Promise<ChannelExit>((resolve) => {
     // an sshd answers when the command has ended, which may be never
@@ -41,17 +43,21 @@ export async function runWithStreams(
     abandon();
   });
   const copy = (from: Readable, to: Writable): void => {
+    let isOpen = true;
     from.on('data', (chunk: Buffer) => {
       idle.touch();
       end.bytesIn += chunk.length;
-      if (to.write(chunk)) return;
+      if (!isOpen || to.write(chunk)) return;
       from.pause();
       to.once('drain', () => from.resume());
     });
     // a reader that has seen enough (`| head`) ends the command, as it would here
     to.on('error', (err) => {
+      isOpen = false;
       from.resume();
-      if (errorCode(err) === 'EPIPE') abandon();
+      if (errorCode(err) !== 'EPIPE') return;
+      end.isUnread = true;
+      abandon();
     });
   };
   copy(channel.io, output);
