@@ -16,7 +16,6 @@ import type { HttpListenOptions, HttpServer } from '../lib/http.ts';
 import type { Component, ReadinessCheck } from '../lib/lifecycle.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Registry } from '../lib/metrics.ts';
-import { createAdapter } from './adapter/adapter.ts';
 import type { AdapterConfig } from './adapter/adapter.ts';
 import { createApp } from './app.ts';
 import { AuditLog } from './audit.ts';
@@ -219,8 +218,11 @@ class Server implements ApiServer {
   }
 
   async #startAdapter(store: DurableStore): Promise<void> {
+    const { adapter } = this.#config;
+    if (adapter.listen === undefined && adapter.frps === undefined) return;
+    const { createAdapter } = await import('./adapter/adapter.ts'); // with the page, a third of this program
     const tls = this.#tls;
-    this.#adapter = createAdapter(this.#config.adapter, {
+    this.#adapter = createAdapter(adapter, {
       store,
       dataDir: this.#config.dataDir,
       tls: tls === undefined ? undefined : { ...TLS_SETTINGS, ...tls },
@@ -234,7 +236,7 @@ class Server implements ApiServer {
       notServing: () => this.#problem,
       listen: (options) => this.#listen(options),
     });
-    await this.#adapter?.start();
+    await this.#adapter.start();
   }
 
   /** By the tokens of now: they may be loaded anew while it serves. */

@@ -124,6 +124,7 @@ export async function run(argv: readonly string[], programName: string): Promise
       );
     }
     if (tlsCert !== undefined) throw new UsageError('--insecure-http and --tls-cert exclude each other');
+    if (settings.adapterTls) throw new UsageError('--insecure-http and --adapter-tls exclude each other');
   }
   const context = createContext('apiserver', settings);
   if (settings.checkDb) {

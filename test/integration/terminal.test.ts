@@ -1,9 +1,11 @@
 /** Web terminals and commands on a real sshd behind a sidecar and a Router: logins, sizes, back-pressure, refusals, audit. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { request } from 'node:https';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseCast } from '../../src/lib/asciicast.ts';
+import { startEdgeReady } from '../support/edge-process.ts';
 import { makeAccount, NODE_OBJECT, startMaintenanceWorld, TOKENS } from '../support/maintenance-world.ts';
 import { makeSshKey } from '../support/sshd.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -211,4 +213,63 @@ test('commands answer their output and exit status, within their time and size',
   });
   assert.equal((await terminal.waitForMessage('error'))['code'], 'EDGE_ERR_SSH_HOST_KEY');
   assert.match((await terminal.waitForClose()).reason, /host key/u);
+});
+
+test('credentials are taken over TLS or on loopback only, and pages of other origins where they are named', async (t) => {
+  const dir = tempDir(t);
+  const tokens = join(dir, 'tokens.csv');
+  writeFileSync(tokens, `${TOKENS.admin},ops,,admin\n`);
+  const start = async (...args: string[]): Promise<{ port: string; dataDir: string }> => {
+    const dataDir = join(tempDir(t), 'node');
+    const child = await startEdgeReady(
+      t,
+      [
+        'apiserver',
+        '--data-dir',
+        dataDir,
+        '--listen',
+        '127.0.0.1:0',
+        '--token-auth-file',
+        tokens,
+        '--adapter-listen',
+        '0.0.0.0:0',
+        ...args,
+      ],
+      { timeoutMs: 45_000 },
+    );
+    const [, port = ''] = /adapter listens address=https?:\/\/[^:]+:(\d+)/u.exec(child.stderr) ?? [];
+    return { port, dataDir };
+  };
+  const plain = await start();
+  const url = `http://127.0.0.1:${plain.port}`;
+  const node = { nm_name: NODE_OBJECT, unique_id: 'node7', frp_server_ip_address: '192.0.2.1', port: '22' };
+  assert.equal((await post(`${url}/frp_create`, node)).code, 200);
+  const login = { cmd: 'true', user: 'root', password: 'x' };
+  for (const path of ['reverse_proxy_ticket', 'reverse_proxy_shell']) {
+    const refused = await post(`${url}/${path}`, { ...node, ...login });
+    assert.equal(refused.code, 403);
+    assert.match(refused.error?.message ?? '', /in the clear/u);
+  }
+  const socket = new TerminalClient(t, `${url}/reverse_proxy/${NODE_OBJECT}`, { headers: ADMIN });
+  assert.equal((await socket.waitForRefusal()).status, 403);
+
+  const origin = 'https://ops.example.org';
+  const { port, dataDir } = await start('--adapter-tls', '--adapter-origin', origin);
+  const ask = (path: string, body: object): Promise<number> =>
+    new Promise((resolve, reject) => {
+      const options = {
+        method: 'POST',
+        ca: readFileSync(join(dataDir, 'pki/ca.crt')),
+        headers: { ...ADMIN, origin, 'content-type': 'application/json' },
+      };
+      request(`https://127.0.0.1:${port}${path}`, options, (answer) => {
+        answer.resume();
+        resolve(answer.statusCode ?? 0);
+      })
+        .on('error', reject)
+        .end(JSON.stringify(body));
+    });
+  assert.equal(await ask('/frp_create', node), 200);
+  assert.equal(await ask('/reverse_proxy_ticket', node), 200);
+  assert.equal(await ask('/reverse_proxy_shell', { ...node, ...login }), 503, 'the node is offline');
 });

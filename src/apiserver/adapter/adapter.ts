@@ -69,11 +69,11 @@ export interface AdapterDeps {
 const EXPOSED =
   'not over plain HTTP from other machines: passwords would pass in the clear (--adapter-tls, or a TLS proxy on this machine in front of a loopback address with --adapter-require-token)';
 
-/** Creates the adapter; undefined when it has nothing to do. */
-export function createAdapter(config: AdapterConfig, deps: AdapterDeps): Component | undefined {
+/** Creates the adapter. */
+export function createAdapter(config: AdapterConfig, deps: AdapterDeps): Component {
   const { clock, log, store } = deps;
   const resource = resources.get(NODE_MAINTENANCES.plural);
-  if (resource === undefined || (config.listen === undefined && config.frps === undefined)) return undefined;
+  if (resource === undefined) throw new Error('the API server does not know NodeMaintenances');
   const nodes = createNodeWriter({ store, resource, clock });
   const follower =
     config.frps === undefined
