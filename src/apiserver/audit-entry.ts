@@ -1,5 +1,6 @@
 /** What the audit log says about a request: who, what, the outcome and how long it took; never bodies or credentials. */
 import type { Clock } from '../lib/clock.ts';
+import { ANONYMOUS } from './audit.ts';
 import type { AuditEntry } from './audit.ts';
 import type { ApiContext } from './handlers/context.ts';
 import { isObjectName } from './registry/metadata.ts';
@@ -30,7 +31,7 @@ export function auditEntry(
   const userAgent = c.req.header('user-agent');
   return {
     time: clock.wallNow().toISOString(),
-    user: identity?.username ?? 'system:anonymous',
+    user: identity?.username ?? ANONYMOUS,
     groups: identity?.groups ?? [],
     verb,
     resource,

@@ -148,7 +148,7 @@ class Server implements ApiServer {
         onSync: (seconds) => metrics.syncSeconds.observe(seconds),
       },
     );
-    if (auditLog !== undefined) this.#audit = new AuditLog(auditLog, this.#log);
+    if (auditLog !== undefined) this.#audit = new AuditLog(auditLog, this.#log, this.#clock);
     const app = createApp({
       store: this.#store,
       resources,

@@ -13,6 +13,10 @@ import { createRandom } from '../support/random.ts';
 
 const SEED = Number(process.env['FUZZ_SEED'] ?? Date.now() % 2 ** 31);
 const BUDGET_MS = Number(process.env['FUZZ_MS'] ?? 1000);
+/** The part that goes over sockets; each of those may wait, so long runs take fewer. */
+const RAW_SHARE = Number(process.env['FUZZ_RAW_SHARE'] ?? 0.03);
+/** A run that is ended from outside has told by then how far it came. */
+const TOLD_EVERY = 100_000;
 
 /** A store that does not wait for the disk: what is tested here stands before it. */
 const UNSYNCED: FileLayer = {
@@ -355,11 +359,13 @@ test(
     let rawCount = 0;
     const lane = async (): Promise<void> => {
       while (performance.now() < end) {
-        if (random() < 0.03) {
+        if (random() < RAW_SHARE) {
           await overSocket(port, random);
           rawCount++;
         } else await throughApplication(harness, random);
         count++;
+        if (count % TOLD_EVERY === 0)
+          process.stderr.write(`http: ${count} inputs, ${rawCount} raw, seed ${SEED}\n`);
       }
     };
     await Promise.all(Array.from({ length: 8 }, lane));
