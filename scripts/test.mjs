@@ -33,7 +33,7 @@ const TIERS = {
     dirs: ['test/netns'],
     suffix: '.test.ts',
     concurrency: 1,
-    timeoutMs: 300_000,
+    timeoutMs: 600_000,
     needsProgram: true,
   },
 };

@@ -18,6 +18,7 @@ import type { SshService } from '../support/real-services.ts';
 import { slowLineMissing } from '../support/slow-line.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { waitFor } from '../support/wait.ts';
+import { lineFigures } from './line-figures.ts';
 import { resolverCases } from './resolver-cases.ts';
 
 /** Size of the copied file; 1024 makes it a gibibyte. */
@@ -58,6 +59,7 @@ describe('real services behind NAT', { skip: reason ?? false }, () => {
   let sshService: SshService;
   let hash: string;
   let scratch: string;
+  let content: string;
 
   before(async () => {
     const owner = { after: (fn: () => void | Promise<void>) => void cleanups.unshift(fn) };
@@ -73,12 +75,16 @@ describe('real services behind NAT', { skip: reason ?? false }, () => {
     startDnsmasq(owner, provider.host, '127.0.0.1', 53, ['--address=/inside.example.org/192.0.2.7']);
     startRedis(owner, provider.host, 6379);
     startChrony(owner, provider.host, 123);
-    sshService = await startSshd(owner, provider.host, 22, 'ssh.default.svc');
-    await startMariadb(owner, provider.host, 3306);
     const { root } = startNginx(owner, provider.host, 80);
-    const content = join(root, 'content');
+    content = join(root, 'content');
     const make = `head -c ${COPY_MIB}M /dev/urandom >${content} && sha256sum <${content}`;
-    hash = (await run(['sh', '-c', make], 'provider')).split(' ')[0] ?? '';
+    [sshService, hash] = await Promise.all([
+      startSshd(owner, provider.host, 22, 'ssh.default.svc'),
+      run(['sh', '-c', make], 'provider', { timeoutMs: COPY_WITHIN_MS }).then(
+        (line) => line.split(' ')[0] ?? '',
+      ),
+      startMariadb(owner, provider.host, 3306),
+    ]);
     const isUp = async (): Promise<boolean> => (await run(['redis-cli', '-h', 'redis', 'PING'])) === 'PONG';
     await waitFor(isUp, { what: 'redis through the tunnel', timeoutMs: START_TIMEOUT_MS, intervalMs: 200 });
   });
@@ -200,4 +206,10 @@ SELECT COUNT(*), CURRENT_USER() FROM item;`);
     assert.equal(await run(['redis-cli', '-h', 'redis', 'PING']), 'PONG');
     return undefined;
   });
+
+  if (process.env['EDGE_TEST_LINE_FIGURES'] === '1')
+    lineFigures(
+      () => world,
+      () => content,
+    );
 });
