@@ -84,6 +84,8 @@ Examples:
   edge apiserver --listen 127.0.0.1:7443 --listen 192.0.2.10:7443 --node node-1
   edge apiserver --data-dir /tmp/edge --insecure-http --listen 127.0.0.1:8080
   edge apiserver --check-db
+  edge apiserver --adapter-listen 0.0.0.0:7480 --adapter-tls --token-auth-file tokens.csv
+      # terminals on the nodes: https://HOST:7480/terminal/
   kubectl --kubeconfig /var/lib/edge/admin.kubeconfig get routers
 
 Signals: SIGTERM and SIGINT drain and stop; SIGHUP re-reads tokens and certificates and
