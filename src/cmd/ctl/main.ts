@@ -4,11 +4,18 @@ import { errorCode, UsageError } from '../../lib/errors.ts';
 import { suggestion } from '../../lib/options.ts';
 import { EXIT_FAILURE, EXIT_OK, EXIT_STATUS, ExitStatus } from '../exit.ts';
 import { failureText } from './failure.ts';
+import type { NodeVerb } from './ssh/verbs.ts';
 import { VALUE_FLAGS } from './verb.ts';
 
 interface Verb {
   description: string;
   load: () => Promise<{ run: (argv: readonly string[]) => Promise<void> }>;
+}
+
+/** A verb that logs in to nodes. */
+async function onNodes(verb: NodeVerb): Promise<{ run: (argv: readonly string[]) => Promise<void> }> {
+  const { run } = await import('./ssh/verbs.ts');
+  return { run: (argv) => run([verb, ...argv]) };
 }
 
 const VERBS: Readonly<Record<string, Verb>> = {
@@ -37,10 +44,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
   },
   ssh: {
     description: 'open a terminal on a node, or run a command there',
-    load: () => import('./ssh/ssh.ts'),
+    load: () => onNodes('ssh'),
   },
-  exec: { description: 'run a command on one node, or on many', load: () => import('./ssh/exec.ts') },
-  cp: { description: 'copy files to and from nodes', load: () => import('./ssh/cp.ts') },
+  exec: { description: 'run a command on one node, or on many', load: () => onNodes('exec') },
+  cp: { description: 'copy files to and from nodes', load: () => onNodes('cp') },
   'ssh-proxy': {
     description: "connect stdin and stdout to a node's sshd",
     load: () => import('./ssh-proxy.ts'),
