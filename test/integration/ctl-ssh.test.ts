@@ -5,6 +5,7 @@ import { connect, createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { parseCast } from '../../src/lib/asciicast.ts';
 import { auditRecords, startMaintainedNodes } from '../support/maintained-nodes.ts';
 import type { MaintainedNodes } from '../support/maintained-nodes.ts';
 import { freePorts } from '../support/ports.ts';
@@ -70,9 +71,15 @@ test('a terminal follows the window, passes keys on, and ends with ~. or the sta
   await tmux.keys('C-c');
   await tmux.type('echo after $?');
   await tmux.waitFor(/^after 130$/mu);
+  // what full-screen programs do: a line feed goes down and not back
+  await tmux.type('clear; stty -onlcr; printf "ab\\ncd"; stty onlcr; echo');
+  await tmux.waitFor(/^ab\n {2}cd$/mu);
   await tmux.type('exit 9');
   await tmux.waitFor(/^ended with 9$/mu);
-  assert.match(readFileSync(cast, 'utf8'), /"r","120x41"/u);
+  const { header, events } = parseCast(readFileSync(cast, 'utf8'));
+  assert.deepEqual([header.width, header.height], [100, 30]);
+  assert.ok(events.some(({ code, data }) => code === 'r' && data === '120x41'));
+  assert.ok(events.some(({ code, data }) => code === 'o' && data.includes('\u001b[31mred')));
 
   await tmux.start([process.execPath, ...nodes.command('ssh', ['node-7'])], nodes.env);
   await tmux.waitFor(/[#$] *$/mu);
