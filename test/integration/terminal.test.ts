@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { parseCast } from '../../src/lib/asciicast.ts';
 import { startEdgeReady } from '../support/edge-process.ts';
 import { makeAccount, NODE_OBJECT, startMaintenanceWorld, TOKENS } from '../support/maintenance-world.ts';
+import { runProcess } from '../support/processes.ts';
 import { makeSshKey } from '../support/sshd.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { TerminalClient } from '../support/terminal-client.ts';
@@ -244,6 +245,29 @@ test('credentials are taken over TLS or on loopback only, and pages of other ori
   const url = `http://127.0.0.1:${plain.port}`;
   const node = { nm_name: NODE_OBJECT, unique_id: 'node7', frp_server_ip_address: '192.0.2.1', port: '22' };
   assert.equal((await post(`${url}/frp_create`, node)).code, 200);
+  // as curl sends it: a method with a body that has none
+  const bare = await runProcess('curl', [
+    '-s',
+    '-X',
+    'PUT',
+    '-H',
+    `authorization: ${ADMIN.authorization}`,
+    `${url}/nm_useless`,
+  ]);
+  assert.equal(bare.stdout, '{"code":200,"data":{"changed":0}}', bare.stderr);
+  const form = [
+    '-F',
+    'unique_id=node8',
+    '-F',
+    'frp_server_ip_address=192.0.2.1',
+    '-F',
+    'port=22',
+    '-F',
+    'status=online',
+  ];
+  const chunked = ['-H', 'transfer-encoding: chunked', '-H', `authorization: ${ADMIN.authorization}`];
+  const parts = await runProcess('curl', ['-s', '-X', 'PUT', ...form, ...chunked, `${url}/frp_update`]);
+  assert.match(parts.stdout, /"status":"online"/u, parts.stderr);
   const login = { cmd: 'true', user: 'root', password: 'x' };
   for (const path of ['reverse_proxy_ticket', 'reverse_proxy_shell']) {
     const refused = await post(`${url}/${path}`, { ...node, ...login });

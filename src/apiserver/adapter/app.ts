@@ -1,10 +1,9 @@
 /** The Frp Adapter's HTTP: endpoints over NodeMaintenance objects for programs that speak no Kubernetes API, and terminals. */
 import { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { NODE_MAINTENANCES } from '../../api/edge.ts';
 import type { NodeMaintenance } from '../../api/gen/types.ts';
 import { maintenanceName, sshServiceName } from '../../api/maintenance.ts';
-import { alreadyExists, badRequest, notFound, statusError } from '../../api/status.ts';
+import { alreadyExists, notFound, statusError } from '../../api/status.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorMessage } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -18,6 +17,7 @@ import { admit } from './admission.ts';
 import type { AdmissionRules } from './admission.ts';
 import { addPageRoutes, addTerminalRoutes } from '../terminal/routes.ts';
 import type { TerminalRoutesDeps } from '../terminal/routes.ts';
+import { readFields } from './fields.ts';
 import { answerOf, readReport, withReport, withState } from './objects.ts';
 import type { NodeReport } from './objects.ts';
 
@@ -36,9 +36,6 @@ export interface AdapterDeps {
 
 /** Who may use it. */
 const ALLOWED: readonly Role[] = ['admin', 'cloud', 'router'];
-const MAX_BODY_BYTES = 16 * 1024;
-/** A command, a key and a certificate. */
-const MAX_COMMAND_BODY_BYTES = 128 * 1024;
 
 /** Creates the application. Every answer is `{"code", "data"}` or `{"code", "error": {"message"}}`. */
 export function createAdapterApp(deps: AdapterDeps): Hono<ApiEnv> {
@@ -61,24 +58,15 @@ export function createAdapterApp(deps: AdapterDeps): Hono<ApiEnv> {
     if (problem !== undefined) throw statusError('ServiceUnavailable', problem);
     await next();
   });
-  const limitBody = (maxSize: number) =>
-    bodyLimit({
-      maxSize,
-      onError: () => {
-        throw statusError('RequestEntityTooLarge', `the request body is longer than ${maxSize} bytes`);
-      },
-    });
-  app.use('/reverse_proxy_shell', limitBody(MAX_COMMAND_BODY_BYTES));
   if (deps.terminals !== undefined) {
     addPageRoutes(app);
-    addTerminalRoutes(app, { ...deps.terminals, nodes, rules: deps.rules, readFields });
+    addTerminalRoutes(app, { ...deps.terminals, nodes, rules: deps.rules });
   }
   app.use(async (c, next) => {
     const { authorization, origin, host } = c.req.header();
     c.set('identity', admit({ authorization, origin, host }, ALLOWED, deps.rules).identity);
     await next();
   });
-  app.use(limitBody(MAX_BODY_BYTES));
 
   const label = (c: ApiContext, verb: string, name: string): void => {
     c.set('verb', verb);
@@ -130,22 +118,6 @@ export function createAdapterApp(deps: AdapterDeps): Hono<ApiEnv> {
     return success(c, { changed });
   });
   return app;
-}
-
-/** The parameters of a request: a form, or a JSON object. */
-export async function readFields(c: ApiContext): Promise<Readonly<Record<string, unknown>>> {
-  const type = (c.req.header('content-type') ?? '').toLowerCase();
-  if (/^(?:application\/x-www-form-urlencoded|multipart\/form-data)/u.test(type)) return c.req.parseBody();
-  const text = await c.req.text();
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw badRequest('the request body is neither a form nor JSON');
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw badRequest('the request body is not a JSON object');
-  return value as Record<string, unknown>;
 }
 
 function success(c: ApiContext, data: unknown): Response {

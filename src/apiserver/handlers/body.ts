@@ -11,8 +11,8 @@ import { findDuplicateFields } from './json-duplicates.ts';
 export const MAX_BODY_BYTES = MAX_OBJECT_LENGTH;
 
 /** 413 with the limit. */
-export function tooLarge(): Error {
-  return statusError('RequestEntityTooLarge', `Request entity too large: limit is ${MAX_BODY_BYTES}`);
+export function tooLarge(maxBytes = MAX_BODY_BYTES): Error {
+  return statusError('RequestEntityTooLarge', `Request entity too large: limit is ${maxBytes}`);
 }
 
 /** A decoded body. */
@@ -23,31 +23,34 @@ export interface Body {
 }
 
 /** Reads the whole body; throws a 413 Status over the limit. What a refused body still sends is drained by the server. */
-export async function readBody(c: ApiContext): Promise<Buffer> {
+export async function readBody(c: ApiContext, maxBytes = MAX_BODY_BYTES): Promise<Buffer> {
   const declared = Number(c.req.header('content-length') ?? 0);
-  if (declared > MAX_BODY_BYTES) throw tooLarge();
+  if (declared > maxBytes) throw tooLarge(maxBytes);
   const source: AsyncIterable<Uint8Array> | null =
     c.env.incoming ?? (c.req.raw.body as AsyncIterable<Uint8Array> | null);
   if (source === null) return Buffer.alloc(0);
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  if (c.env.incoming !== undefined) return readIncoming(c.env.incoming);
+  if (c.env.incoming !== undefined) return readIncoming(c.env.incoming, maxBytes);
   for await (const chunk of source) {
     bytes += chunk.length;
-    if (bytes > MAX_BODY_BYTES) throw tooLarge();
+    if (bytes > maxBytes) throw tooLarge(maxBytes);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
 }
 
 /** Listens instead of iterating: leaving an iteration early would destroy the socket before the answer is sent. */
-function readIncoming(incoming: NonNullable<ApiContext['env']['incoming']>): Promise<Buffer> {
+function readIncoming(
+  incoming: NonNullable<ApiContext['env']['incoming']>,
+  maxBytes: number,
+): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
     const onData = (chunk: Buffer): void => {
       bytes += chunk.length;
-      if (bytes > MAX_BODY_BYTES) finish(() => reject(tooLarge()));
+      if (bytes > maxBytes) finish(() => reject(tooLarge(maxBytes)));
       else chunks.push(chunk);
     };
     const onEnd = (): void => finish(() => resolve(Buffer.concat(chunks)));

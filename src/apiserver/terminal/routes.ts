@@ -5,6 +5,7 @@ import type { NodeMaintenance } from '../../api/gen/types.ts';
 import { badRequest, statusError } from '../../api/status.ts';
 import { admit } from '../adapter/admission.ts';
 import type { Admission, AdmissionRules } from '../adapter/admission.ts';
+import { readFields } from '../adapter/fields.ts';
 import { stateOf } from '../adapter/frps-sightings.ts';
 import type { NodeWriter } from '../adapter/node-writer.ts';
 import type { Role } from '../auth/roles.ts';
@@ -27,13 +28,13 @@ export interface TerminalRoutesDeps {
   rules: AdmissionRules;
   /** Whether the server issues certificates for terminals. */
   canIssue: boolean;
-  /** The parameters of a request: a form, or a JSON object. */
-  readFields: (c: ApiContext) => Promise<Readonly<Record<string, unknown>>>;
 }
 
 const DEFAULT_TIMEOUT_SECONDS = 30;
 const MAX_TIMEOUT_SECONDS = 300;
 const MAX_COMMAND_LENGTH = 64 * 1024;
+/** A command, a key and a certificate. */
+const MAX_COMMAND_BODY_BYTES = 128 * 1024;
 /** Who was on which node and what they saw is not for everybody who may open terminals. */
 const RECORDING_ROLES: readonly Role[] = ['admin'];
 
@@ -67,7 +68,7 @@ export function addPageRoutes(app: Hono<ApiEnv>): void {
 
 /** Adds the others. */
 export function addTerminalRoutes(app: Hono<ApiEnv>, deps: TerminalRoutesDeps): void {
-  const { gateway, nodes, recordings, rules, readFields } = deps;
+  const { gateway, nodes, recordings, rules } = deps;
   const enter = (c: ApiContext, roles: readonly Role[]): Admission => {
     const { authorization, origin, host } = c.req.header();
     const admission = admit({ authorization, origin, host }, roles, rules);
@@ -82,7 +83,7 @@ export function addTerminalRoutes(app: Hono<ApiEnv>, deps: TerminalRoutesDeps): 
   // audited by the gateway, with its outcome
   app.post('/reverse_proxy_shell', async (c) => {
     const admission = enter(c, TERMINAL_ROLES);
-    const fields = await readFields(c);
+    const fields = await readFields(c, MAX_COMMAND_BODY_BYTES);
     const name = textOf(fields, 'nm_name', 300);
     const command = textOf(fields, 'cmd', MAX_COMMAND_LENGTH);
     const login = readLogin(fields);
