@@ -8,7 +8,7 @@
  */
 
 /** Large enough that system calls do not count, small enough for a processor's cache with several hops at work. */
-const POOLED_BYTES = 256 * 1024;
+export const POOLED_BYTES = 256 * 1024;
 const SHARED_BYTES = 64 * 1024;
 /** Buffers kept for the next read, 8 MiB; further ones go to the garbage collector. */
 const MAX_IDLE = 32;
@@ -67,6 +67,12 @@ export class ReadBuffers {
     if (this.#waiting >= MAX_WAITING) return undefined;
     this.#waiting += 1;
     return this.#idle.pop() ?? Buffer.allocUnsafeSlow(POOLED_BYTES);
+  }
+
+  /** A buffer for bytes that are made here rather than read; lent from the start. */
+  borrow(): { buffer: Buffer; loan: Loan } {
+    const buffer = this.#idle.pop() ?? Buffer.allocUnsafeSlow(POOLED_BYTES);
+    return { buffer, loan: new Loan(buffer, this) };
   }
 
   /** Bytes were read into a buffer that was taken: from here on it is lent. */

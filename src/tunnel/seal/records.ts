@@ -34,6 +34,11 @@ export const MAX_TEXT_BYTES = 32 * 1024;
  */
 export const REKEY_RECORDS = 65_536;
 
+/** Bytes of the records of a chunk. */
+export function sealedBytes(chunkBytes: number): number {
+  return chunkBytes + Math.max(1, Math.ceil(chunkBytes / MAX_TEXT_BYTES)) * RECORD_OVERHEAD_BYTES;
+}
+
 /** Seals what one side sends. */
 export class RecordWriter {
   readonly #cipher: CipherState;
@@ -44,15 +49,21 @@ export class RecordWriter {
 
   /** The records of a chunk in one buffer. An empty chunk becomes one empty record. */
   data(chunk: Uint8Array): Buffer {
-    const count = Math.max(1, Math.ceil(chunk.length / MAX_TEXT_BYTES));
     // The buffer is handed on and held until it is sent: a slice of Node's shared pool would hold the pool.
-    const out = Buffer.allocUnsafeSlow(chunk.length + count * RECORD_OVERHEAD_BYTES);
-    let at = 0;
-    for (let index = 0; index < count; index++) {
-      const start = index * MAX_TEXT_BYTES;
-      at = this.#write(out, at, RECORD_KIND.data, chunk.subarray(start, start + MAX_TEXT_BYTES));
-    }
+    const out = Buffer.allocUnsafeSlow(sealedBytes(chunk.length));
+    this.dataInto(out, chunk);
     return out;
+  }
+
+  /** The same into a buffer that has the room, `sealedBytes(chunk.length)`; gives the part that was written. */
+  dataInto(out: Buffer, chunk: Uint8Array): Buffer {
+    let at = 0;
+    let start = 0;
+    do {
+      at = this.#write(out, at, RECORD_KIND.data, chunk.subarray(start, start + MAX_TEXT_BYTES));
+      start += MAX_TEXT_BYTES;
+    } while (start < chunk.length);
+    return out.subarray(0, at);
   }
 
   /** The last record. */

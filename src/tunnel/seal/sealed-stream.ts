@@ -1,9 +1,15 @@
 /** A byte stream whose payload only its two ends can read or change; an end that nobody vouches for is an error. */
 import type { ByteStream, ByteStreamHandler } from '../byte-stream.ts';
-import { withLoan } from '../read-buffers.ts';
+import { POOLED_BYTES, readBuffers, withLoan } from '../read-buffers.ts';
 import { SealError } from './errors.ts';
 import type { TransportKeys } from './noise.ts';
-import { RecordReader, RecordWriter } from './records.ts';
+import { MAX_TEXT_BYTES, RECORD_OVERHEAD_BYTES, RecordReader, RecordWriter } from './records.ts';
+
+/** Less is not worth a pooled buffer. */
+const POOLED_FROM_BYTES = 16 * 1024;
+/** Whole records that fit into a pooled buffer. */
+const POOLED_TEXT_BYTES =
+  Math.floor(POOLED_BYTES / (MAX_TEXT_BYTES + RECORD_OVERHEAD_BYTES)) * MAX_TEXT_BYTES;
 
 /**
  * Seals a stream with the keys of a finished handshake. Owns the inner stream, which must be paused; `rest` is what
@@ -64,9 +70,23 @@ class SealedStream implements ByteStream {
 
   write(chunk: Uint8Array): boolean {
     if (this.#isEndSent || this.#isClosed || chunk.length === 0) return true;
-    const sealed = this.#writer.data(chunk);
-    withLoan(undefined, () => this.#inner.write(sealed)); // nobody else's
+    if (chunk.length < POOLED_FROM_BYTES) {
+      const sealed = this.#writer.data(chunk);
+      withLoan(undefined, () => this.#inner.write(sealed)); // nobody else's
+      return true;
+    }
+    for (let at = 0; at < chunk.length; at += POOLED_TEXT_BYTES)
+      this.#writePooled(chunk.subarray(at, at + POOLED_TEXT_BYTES));
     return true;
+  }
+
+  /** Seals into memory that is used again when the ciphertext has left. */
+  #writePooled(text: Uint8Array): void {
+    const { buffer, loan } = readBuffers.borrow();
+    const sealed = this.#writer.dataInto(buffer, text);
+    const isAnsweredFor = withLoan(loan, () => this.#inner.write(sealed));
+    if (isAnsweredFor !== true) loan.lose();
+    loan.release();
   }
 
   end(): void {
