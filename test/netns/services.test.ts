@@ -31,7 +31,7 @@ search default.svc.cluster.local svc.cluster.local cluster.local
 options ndots:5
 `;
 /** Hosts of the DNS server that stands for the rest of the world. */
-const OUTSIDE = ['--address=/www.example.org/192.0.2.80', '--local=/#/'];
+const OUTSIDE = ['--host-record=www.example.org,192.0.2.80', '--local=/#/'];
 
 const SERVERS = ['redis-server', 'mariadbd', 'mariadb-install-db', 'nginx', 'chronyd', 'sshd', 'dnsmasq'];
 const CLIENTS = [

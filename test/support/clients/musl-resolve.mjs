@@ -64,11 +64,12 @@ function askBoth(name) {
 /** The addresses of one whole name; undefined when there is no such name, so that the search goes on. */
 async function lookUp(name) {
   const answers = await askBoth(name);
-  const addresses = answers.flatMap((answer) => answer?.addresses.map(({ data }) => data) ?? []);
   if (answers.some((answer) => answer === undefined || answer.rcode === RCODE.serverFailure))
     throw new Error('EAI_AGAIN');
+  // One of the two suffices: a server that denies the name for AAAA alone hides its addresses.
+  if (answers.some((answer) => answer.rcode === RCODE.nameError)) return undefined;
+  const addresses = answers.flatMap((answer) => answer.addresses.map(({ data }) => data));
   if (addresses.length > 0) return addresses;
-  if (answers[0]?.rcode === RCODE.nameError) return undefined;
   throw new Error('EAI_NODATA');
 }
 
