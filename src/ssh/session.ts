@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream';
 import { Client } from 'ssh2';
 import type { AnyAuthMethod, ClientChannel, ConnectConfig, SFTPWrapper } from 'ssh2';
 import type { Clock } from '../lib/clock.ts';
-import { EdgeError, errorMessage } from '../lib/errors.ts';
+import { errorMessage, UsageError } from '../lib/errors.ts';
 import type { ByteStream } from '../tunnel/byte-stream.ts';
 import { planAuthentication } from './authentication.ts';
 import type { AuthMethod, AuthPlan } from './authentication.ts';
@@ -241,7 +241,7 @@ function denied(plan: AuthPlan, { user, hostKey }: SessionOptions): SshError {
 }
 
 function describeFailure(err: unknown, plan: AuthPlan, options: SessionOptions): Error {
-  if (err instanceof EdgeError) return err;
+  if (err instanceof SshError || err instanceof UsageError) return err;
   const { level } = err as { level?: string };
   const text = errorMessage(err);
   if (level === 'client-authentication') return denied(plan, options);
