@@ -133,7 +133,7 @@ test('a finalizer holds a delete until it is taken off', async (t) => {
 test('a watch prints changes as they come', async (t) => {
   const { ctl, manifest, dir } = await startWorld(t);
   await ctl('apply', '-f', manifest);
-  const watch = startEdge(t, ['ctl', 'get', 'routers', '-w', '--output-watch-events'], {
+  const watch = startEdge(t, ['ctl', 'watch', 'routers', '--output-watch-events'], {
     env: { EDGE_DATA_DIR: dir },
   });
   await watch.waitForLine(/^ADDED +node-2 /u);

@@ -3,7 +3,7 @@ import { UsageError } from '../../lib/errors.ts';
 import { createVerb } from './verb.ts';
 
 const VERBS =
-  'get describe apply delete patch wait status services trace port-forward nodes ssh exec cp ssh-proxy completion version';
+  'get watch describe apply delete patch wait status services trace port-forward nodes ssh exec cp ssh-proxy completion version';
 const TYPES = 'routers nodemaintenances all';
 const FLAGS =
   '--output --selector --field-selector --watch --filename --kubeconfig --context --server --data-dir --request-timeout --help';
@@ -26,7 +26,7 @@ _edge_ctl() {
     COMPREPLY=($(compgen -W "${VERBS}" -- "$cur"))
   elif [[ \${words[1]} == completion ]]; then
     COMPREPLY=($(compgen -W "bash zsh fish" -- "$cur"))
-  elif [[ \${words[1]} =~ ^(get|describe|delete|patch|wait)$ ]]; then
+  elif [[ \${words[1]} =~ ^(get|watch|describe|delete|patch|wait)$ ]]; then
     if (( \${#words[@]} == 2 )); then
       COMPREPLY=($(compgen -W "${TYPES}" -- "$cur"))
     else
@@ -57,7 +57,7 @@ _edge_ctl() {
     compadd ${VERBS}
   elif [[ \${plain[2]} == completion ]]; then
     compadd bash zsh fish
-  elif [[ \${plain[2]} == (get|describe|delete|patch|wait) ]]; then
+  elif [[ \${plain[2]} == (get|watch|describe|delete|patch|wait) ]]; then
     if (( \${#plain} == 2 )); then
       compadd ${TYPES}
     else

@@ -20,6 +20,10 @@ async function onNodes(verb: NodeVerb): Promise<{ run: (argv: readonly string[])
 
 const VERBS: Readonly<Record<string, Verb>> = {
   get: { description: 'print objects', load: () => import('./get.ts') },
+  watch: {
+    description: 'print objects and then every change, as get --watch does',
+    load: () => import('./watch.ts'),
+  },
   describe: { description: 'print all there is to know about objects', load: () => import('./describe.ts') },
   apply: { description: 'create or change objects as files say', load: () => import('./apply.ts') },
   delete: { description: 'delete objects', load: () => import('./delete.ts') },
