@@ -85,12 +85,12 @@ function __edge_ctl_at -a count
 end
 function __edge_ctl_names
   set -l words (__edge_ctl_words)
-  test (count $words) -ge 4; and contains -- $words[3] get describe delete patch wait
+  test (count $words) -ge 4; and contains -- $words[3] get watch describe delete patch wait
   and edge ctl get $words[4] -o name --request-timeout=2s 2>/dev/null | string replace -r '.*/' ''
 end
 complete -c edge -f -n 'test (count (__edge_ctl_words)) -eq 1' -a 'apiserver router syncer sidecar ctl'
 complete -c edge -f -n '__edge_ctl_at 2' -a '${VERBS}'
-complete -c edge -f -n '__edge_ctl_at 3; and contains -- (__edge_ctl_words)[3] get describe delete patch wait' -a '${TYPES}'
+complete -c edge -f -n '__edge_ctl_at 3; and contains -- (__edge_ctl_words)[3] get watch describe delete patch wait' -a '${TYPES}'
 complete -c edge -f -n '__edge_ctl_at 3; and test (__edge_ctl_words)[3] = completion' -a 'bash zsh fish'
 complete -c edge -f -a '(__edge_ctl_names)'
 function __edge_ctl_verb
