@@ -28,11 +28,11 @@ const TIERS = {
     timeoutMs: 300_000,
     needsProgram: true,
   },
-  // Several hosts with several processes each: one file at a time.
+  // Several hosts with several processes each, which mostly wait for links and timeouts.
   netns: {
     dirs: ['test/netns'],
     suffix: '.test.ts',
-    concurrency: 1,
+    concurrency: 2,
     timeoutMs: 600_000,
     needsProgram: true,
   },
