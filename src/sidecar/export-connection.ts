@@ -9,6 +9,7 @@ import type { Confirmation } from '../tunnel/confirmation.ts';
 import { relay } from '../tunnel/relay.ts';
 import type { RelayHandle, RelayStats } from '../tunnel/relay.ts';
 import { socketStream } from '../tunnel/socket-stream.ts';
+import { dialTo } from './loopback.ts';
 
 /** A connection that is being opened, or is open. */
 export interface CarriedConnection {
@@ -98,5 +99,5 @@ export function carry(
 
 /** Dials over the network. */
 export function dialTarget(target: HostPort): Socket {
-  return connect({ host: target.host, port: target.port, allowHalfOpen: true, noDelay: true });
+  return connect({ ...dialTo(target.host), port: target.port, allowHalfOpen: true, noDelay: true });
 }

@@ -70,22 +70,18 @@ export function proxyOf(
     node: identity.node,
     pod: identity.pod,
   };
-  const common = { name, type: protocol === 'UDP' ? 'sudp' : 'stcp', allowUsers: ['*'] } as const;
-  if (health?.isHealthy === false) {
-    const message = (health.reason ?? '').slice(0, MAX_REASON_LENGTH);
-    return {
-      ...common,
-      secretKey: randomBytes(32).toString('hex'),
-      metas: { ...metas, ready: 'false', message },
-    };
-  }
+  const isReady = health?.isHealthy ?? true;
+  const message = (health?.reason ?? '').slice(0, MAX_REASON_LENGTH);
   return {
-    ...common,
-    secretKey: definition.secretKey,
+    name,
+    type: protocol === 'UDP' ? 'sudp' : 'stcp',
+    allowUsers: ['*'],
+    secretKey: isReady ? definition.secretKey : randomBytes(32).toString('hex'),
+    // kept while it is not ready: connections that the Router let in before it knew are still to be answered
     ...(seal === undefined ? {} : { seal: { ...seal, port } }),
     ...(protocol === 'TCP' ? { confirm: true } : {}),
     ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
-    metas,
+    metas: isReady ? metas : { ...metas, ready: 'false', message },
   };
 }
 

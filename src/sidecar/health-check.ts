@@ -5,6 +5,7 @@ import type { HostPort } from '../lib/address.ts';
 import { formatHostPort } from '../lib/address.ts';
 import type { Clock } from '../lib/clock.ts';
 import { EdgeError, errorMessage, UsageError } from '../lib/errors.ts';
+import { dialTo } from './loopback.ts';
 import { checkPort } from './services.ts';
 import { fields, optionalChoice, optionalDuration, optionalInteger, optionalText } from './yaml-fields.ts';
 
@@ -100,7 +101,7 @@ export const probe: Probe = (check, target, signal) => {
 
 function probeTcp({ host, port }: HostPort, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, signal });
+    const socket = connect({ ...dialTo(host), port, signal });
     socket.on('error', reject);
     socket.once('connect', () => {
       socket.destroy();
@@ -113,7 +114,7 @@ function probeHttp(check: HealthCheck, { host, port }: HostPort, signal: AbortSi
   return new Promise((resolve, reject) => {
     const { path, headers } = check;
     const sent = request({
-      host,
+      ...dialTo(host),
       port,
       path,
       signal,

@@ -67,6 +67,17 @@ test('connections from before its ejection do not make it longer, and the length
   assert.equal(outliers.ejected, 0);
 });
 
+test('a provider that is late is left alone until it answers, or some seconds are over', () => {
+  const { clock, outliers } = setUp();
+  outliers.late('a');
+  assert.deepEqual([outliers.avoided(), outliers.ejected], [['a'], 0]);
+  outliers.succeeded('a');
+  assert.deepEqual(outliers.avoided(), []);
+  outliers.late('b');
+  clock.advance(5000);
+  assert.deepEqual(outliers.avoided(), []);
+});
+
 test('nobody is left out when it is switched off, and few are named at once', () => {
   const off = setUp(0);
   off.fail(10);

@@ -21,6 +21,8 @@ export interface Outliers {
   /** How often one was left out. */
   readonly ejections: number;
   succeeded(provider: string): void;
+  /** It has not answered for a moment: others are tried until it does, or some seconds are over. */
+  late(provider: string): void;
   failed(provider: string): void;
 }
 
@@ -28,6 +30,8 @@ export interface Outliers {
 const MAX_FACTOR = 12;
 /** After its time a provider gets this share of its connections, and all of them when as much time again is over. */
 const FIRST_SHARE = 0.1;
+/** How long a provider that is late is not asked again, milliseconds. */
+const LATE_MS = 5000;
 /** Providers that are remembered; beyond, the one that failed longest ago is forgotten. */
 const MAX_PROVIDERS = 256;
 /** Names in one request to a Router, whose messages are bounded. */
@@ -49,6 +53,8 @@ export function createOutliers(
   { clock, random }: { clock: Clock; random: () => number },
 ): Outliers {
   const entries = new Map<string, Entry>();
+  /** Until when those that are late are left alone. */
+  const lateUntil = new Map<string, number>();
   let ejections = 0;
 
   const eject = (entry: Entry): void => {
@@ -71,10 +77,16 @@ export function createOutliers(
 
   return {
     avoided() {
-      if (entries.size === 0 || settings().afterFailures === 0) return [];
       const avoided: string[] = [];
+      const now = clock.now();
+      for (const [provider, until] of lateUntil) {
+        if (until <= now) lateUntil.delete(provider);
+        else if (avoided.length < MAX_AVOIDED) avoided.push(provider);
+      }
+      if (settings().afterFailures === 0) return avoided;
       for (const [provider, entry] of entries) {
-        if (avoided.length < MAX_AVOIDED && random() >= shareOf(entry)) avoided.push(provider);
+        if (avoided.length >= MAX_AVOIDED) break;
+        if (!avoided.includes(provider) && random() >= shareOf(entry)) avoided.push(provider);
       }
       return avoided;
     },
@@ -87,7 +99,12 @@ export function createOutliers(
     get ejections() {
       return ejections;
     },
+    late(provider) {
+      if (lateUntil.size < MAX_PROVIDERS || lateUntil.has(provider))
+        lateUntil.set(provider, clock.now() + LATE_MS);
+    },
     succeeded(provider) {
+      lateUntil.delete(provider);
       const entry = entries.get(provider);
       if (entry === undefined) return;
       entry.failures = 0;

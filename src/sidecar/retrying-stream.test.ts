@@ -16,6 +16,7 @@ function setUp({ isHeld = false } = {}) {
   const providers: (ReturnType<typeof confirmingStream> & { received: ReturnType<typeof collect> })[] = [];
   const outcomes: [boolean, string | undefined][] = [];
   const moves: string[] = [];
+  const late: (string | undefined)[] = [];
   let release = (): void => {};
   let failure: Error | undefined;
   const open = (): OpenedStream => {
@@ -27,7 +28,7 @@ function setUp({ isHeld = false } = {}) {
   };
   const stream = retryingStream(open(), {
     clock,
-    acceptTimeoutMs: 1000,
+    acceptTimeoutMs: 3000,
     async reopen() {
       if (isHeld)
         await new Promise<void>((resolve) => {
@@ -38,6 +39,7 @@ function setUp({ isHeld = false } = {}) {
     },
     onMoved: ({ router }) => moves.push(router),
     onOutcome: (isAccepted, provider) => outcomes.push([isAccepted, provider]),
+    onLate: (provider) => late.push(provider),
   });
   const received = collect(stream);
   return {
@@ -47,6 +49,7 @@ function setUp({ isHeld = false } = {}) {
     providers,
     outcomes,
     moves,
+    late,
     release: () => release(),
     failWith: (err: Error): void => {
       failure = err;
@@ -122,11 +125,17 @@ test('without a stream the source is held back, and let go with the next one', a
 
 test('a silent provider is left after its time, unless it may have got something', async () => {
   const quiet = setUp();
-  quiet.clock.advance(1000);
+  quiet.clock.advance(999);
+  assert.deepEqual(quiet.late, []);
+  quiet.clock.advance(1);
+  assert.deepEqual(quiet.late, ['p1']);
+  quiet.clock.advance(1999);
+  assert.equal(quiet.providers.length, 1);
+  quiet.clock.advance(1);
   await waitFor(() => quiet.providers.length === 2, { what: 'a second provider' });
   const asked = setUp();
   asked.stream.write(Buffer.from('x'));
-  asked.clock.advance(1000);
+  asked.clock.advance(3000);
   await new Promise(setImmediate);
   assert.equal(asked.providers.length, 1);
   assert.deepEqual(asked.outcomes, [[false, 'p1']]);
@@ -161,6 +170,7 @@ test('a stream whose provider does not confirm stays as it is', () => {
     reopen: never,
     onMoved: never,
     onOutcome: never,
+    onLate: never,
   };
   assert.equal(retryingStream({ stream: near, router: 'r' }, options), near);
 });

@@ -26,8 +26,12 @@ export interface RetryOptions {
   onMoved(opened: OpenedStream): void;
   /** A provider took the connection, or did not; undefined when the Router does not name it. */
   onOutcome(isAccepted: boolean, provider: string | undefined): void;
+  /** A provider takes its time. */
+  onLate: (provider: string | undefined) => void;
 }
 
+/** A provider that has not accepted by then is late, milliseconds: long for a connection, short for a user. */
+const LATE_MS = 1000;
 /** What is kept to be sent again; an application that sends more before it is answered is not moved, bytes. */
 const MAX_KEPT_BYTES = 64 * 1024;
 
@@ -116,7 +120,16 @@ class RetryingStream implements ByteStream {
     if (this.#hasEnded) stream.end();
     if (!this.#isPaused) stream.resume();
     if (confirmation === undefined) this.#settle(undefined);
-    else this.#timer = this.#options.clock.after(this.#options.acceptTimeoutMs, () => this.#late(stream));
+    else this.#await(stream, confirmation.provider);
+  }
+
+  #await(stream: ByteStream, provider: string | undefined): void {
+    const { clock, acceptTimeoutMs, onLate } = this.#options;
+    const lateMs = Math.min(LATE_MS, acceptTimeoutMs);
+    this.#timer = clock.after(lateMs, () => {
+      onLate(provider);
+      this.#timer = clock.after(acceptTimeoutMs - lateMs, () => this.#silent(stream));
+    });
   }
 
   /** From here on the stream is the provider's, for better or worse. */
@@ -133,7 +146,7 @@ class RetryingStream implements ByteStream {
   }
 
   /** A provider that says nothing is left when that is safe; else the application decides how long it waits. */
-  #late(stream: ByteStream): void {
+  #silent(stream: ByteStream): void {
     const err = new EdgeError('EDGE_ERR_SIDECAR_PROVIDER_SILENT', 'the provider did not accept in time', {
       retryable: true,
     });

@@ -225,6 +225,9 @@ export class ServiceConnections {
         }
       },
       onMoved: moved,
+      onLate: (provider) => {
+        if (provider !== undefined) this.outliers.late(provider);
+      },
       onOutcome: (isAccepted, provider) => {
         if (provider === undefined) return;
         if (isAccepted) this.outliers.succeeded(provider);
