@@ -9,22 +9,23 @@ import { drawChart } from '../bench/chart.mjs';
 import { GROUPS, PARTS } from '../bench/parts.mjs';
 import { findPeers, startPaths } from '../bench/paths/all.mjs';
 import { dnsBench } from '../bench/dns.mjs';
+import { failover } from '../bench/failover.mjs';
 import { BenchProcesses } from '../bench/processes.mjs';
 import { addDerived, budgetTable, mainTable } from '../bench/report.mjs';
 import { runRounds } from '../bench/rounds.mjs';
 import { soak } from '../bench/soak.mjs';
 
 const USAGE = `Usage: npm run bench -- [--rounds N] [--seconds N] [--only TEXT] [--profile DIR] [PART...]
-Parts: ${Object.keys(GROUPS).join(', ')}, soak, dns; without any all but soak and dns. A full run, and one of dns, rewrites
-its figures in docs/benchmarks.md.
+Parts: ${Object.keys(GROUPS).join(', ')}, soak, dns, failover; without any all but the last three. A full run, and one of dns or
+failover, rewrites its figures in docs/benchmarks.md.
 --rounds   times that each path is measured, in turn with the others (default 5)
 --seconds  of each measurement (default 2)
---only     paths whose name contains TEXT; may be given several times
+--only     paths, or failures, whose name contains TEXT; may be given several times
 --profile  directory for a CPU profile of each process of edge
 Programs to compare with are found on PATH, or by EDGE_BENCH_HAPROXY, EDGE_BENCH_FRPS, EDGE_BENCH_FRPC, EDGE_BENCH_RATHOLE.`;
 
 /** Parts that run alone, with processes of their own. */
-const ALONE = new Set(['soak', 'dns']);
+const ALONE = new Set(['soak', 'dns', 'failover']);
 
 const root = join(import.meta.dirname, '..');
 const capture = (command, args) => execFileSync(command, args, { cwd: root, encoding: 'utf8' }).trim();
@@ -123,6 +124,16 @@ async function compareDns({ rounds, seconds, profile }) {
   if (profile === undefined) writeDocs('dns figures', lines);
 }
 
+async function measureFailover({ profile, only }) {
+  const report = (text) => console.error(text);
+  const figures = await withProcesses(profile, (processes, cleanups) =>
+    failover(processes, cleanups, { only, report }),
+  );
+  const lines = [`${describeRun({})}.`, '', ...figures];
+  console.log(lines.join('\n'));
+  if (only.length === 0 && profile === undefined) writeDocs('failover figures', lines);
+}
+
 const options = readArguments();
 execFileSync(process.execPath, [join(root, 'build.mjs')], { stdio: ['ignore', 'ignore', 'inherit'] });
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1)); // ends the processes on the way
@@ -132,5 +143,6 @@ if (options.names.includes('soak')) {
   );
 }
 if (options.names.includes('dns')) await compareDns(options);
+if (options.names.includes('failover')) await measureFailover(options);
 const compared = options.names.filter((name) => !ALONE.has(name));
 if (compared.length > 0 || options.names.length === 0) await compare({ ...options, names: compared });

@@ -1,4 +1,4 @@
-// The service that every path leads to: `node service.mjs`. Prints its port. What the client's first byte is decides
+// The service that every path leads to: `node service.mjs [PORT]`. Prints its port. What the client's first byte is decides
 // what it gets: "B" bulk data as fast as it goes, anything else its own bytes back.
 import { createServer } from 'node:net';
 
@@ -27,7 +27,7 @@ function sendBulk(socket) {
   send();
 }
 
-server.listen({ port: 0, host: '127.0.0.1', backlog: BACKLOG }, () =>
+server.listen({ port: Number(process.argv[2] ?? 0), host: '127.0.0.1', backlog: BACKLOG }, () =>
   console.log(`port ${server.address().port}`),
 );
 process.on('SIGTERM', () => process.exit(0));
