@@ -22,6 +22,8 @@ failover, rewrites its figures in docs/benchmarks.md.
 --seconds  of each measurement (default 2)
 --only     paths, or failures, whose name contains TEXT; may be given several times
 --profile  directory for a CPU profile of each process of edge
+sync-delay [SCENARIO...]  what late news of other nodes does to connections (docs/studies/sync-delay.md)
+sync-scale                what mesh and hub cost with 10 to 10,000 nodes (docs/studies/sync-scale.md)
 Programs to compare with are found on PATH, or by EDGE_BENCH_HAPROXY, EDGE_BENCH_FRPS, EDGE_BENCH_FRPC, EDGE_BENCH_RATHOLE.`;
 
 /** Parts that run alone, with processes of their own. */
@@ -134,9 +136,25 @@ async function measureFailover({ profile, only }) {
   if (only.length === 0 && profile === undefined) writeDocs('failover figures', lines);
 }
 
+function build() {
+  execFileSync(process.execPath, [join(root, 'build.mjs')], { stdio: ['ignore', 'ignore', 'inherit'] });
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1)); // ends the processes on the way
+}
+
+/** Studies have arguments of their own. */
+const STUDIES = {
+  'sync-delay': async (names) => (await import('../bench/sync-delay.mjs')).syncDelay(names, describeRun({})),
+  'sync-scale': async (args) => (await import('../bench/sync-scale.mjs')).syncScale(args, describeRun({})),
+};
+
+const study = STUDIES[process.argv[2]];
+if (study !== undefined) {
+  build();
+  await study(process.argv.slice(3));
+  process.exit(0);
+}
 const options = readArguments();
-execFileSync(process.execPath, [join(root, 'build.mjs')], { stdio: ['ignore', 'ignore', 'inherit'] });
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1)); // ends the processes on the way
+build();
 if (options.names.includes('soak')) {
   console.log(
     (await withProcesses(options.profile, (processes, cleanups) => soak(processes, cleanups))).join('\n'),

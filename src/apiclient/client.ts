@@ -6,6 +6,7 @@ import { commit, version } from '../lib/build-info.ts';
 import { createConnection } from './connection.ts';
 import { apiError, isTlsFailure } from './errors.ts';
 import type { ClusterAccess } from './kubeconfig.ts';
+import type { Gate } from './gate.ts';
 import type { Pacer } from './pacer.ts';
 import { readBody } from './transport.ts';
 import type { TransportAnswer, TransportRequest } from './transport.ts';
@@ -25,6 +26,8 @@ export interface ApiClientOptions {
   onWarning?: (text: string) => void;
   /** Slows down reading from a server that is not trusted to be brief. */
   pacer?: Pacer;
+  /** Shared by clients that must not all begin at once. */
+  gate?: Gate;
 }
 
 /** Which objects to list or watch. */
@@ -125,6 +128,12 @@ const PATCH_TYPES: Readonly<Record<PatchType, string>> = {
   apply: 'application/apply-patch+yaml',
 };
 
+/** An answer, and who gave it. */
+interface Sent {
+  answer: TransportAnswer;
+  server: string;
+}
+
 /** What a request costs its client beside the bytes of the answer, in bytes that could be read meanwhile; with TLS most of it. */
 const REQUEST_COST_BYTES = 32_768;
 const CONNECT_COST_BYTES = 65_536;
@@ -155,7 +164,16 @@ export function createApiClient(
   const userAgent = `edge${options.component === undefined ? '' : `-${options.component}`}/${version} (${commit})`;
   const connection = createConnection(access);
 
-  const send = async (request: TransportRequest): Promise<{ answer: TransportAnswer; server: string }> => {
+  const send = async (request: TransportRequest): Promise<Sent> => {
+    const leave = await options.gate?.enter(request.signal);
+    try {
+      return await sendNow(request);
+    } finally {
+      leave?.();
+    }
+  };
+
+  const sendNow = async (request: TransportRequest): Promise<Sent> => {
     const full = {
       ...request,
       headers: { accept: 'application/json', 'user-agent': userAgent, ...request.headers },

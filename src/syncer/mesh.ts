@@ -1,5 +1,6 @@
 /** The mesh: a link to each peer, and what the peers' words amount to for each mirror. */
 import type { NodeMaintenance, Router } from '../api/gen/types.ts';
+import { createGate } from '../apiclient/gate.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Conflicts } from './conflicts.ts';
@@ -21,6 +22,9 @@ export interface MeshDeps {
   onMaintenance: (name: string) => void;
 }
 
+/** Of all peers together; with TLS one takes some milliseconds, and tries of peers that are away go on side by side. */
+const REQUESTS_AT_ONCE = { places: 12, holdMs: 250 };
+
 /** The links to all peers. */
 export interface Mesh {
   readonly links: ReadonlyMap<string, PeerLink>;
@@ -35,12 +39,14 @@ export interface Mesh {
 export function createMesh(deps: MeshDeps): Mesh {
   const { conflicts, log } = deps;
   const links = new Map<string, PeerLink>();
+  const gate = createGate(REQUESTS_AT_ONCE, deps.clock);
 
   const open = (peer: Peer): PeerLink =>
     createPeerLink(peer, {
       clock: deps.clock,
       random: deps.random,
       log,
+      gate,
       onChange: () => deps.onRouter(peer.node),
       onMaintenance: deps.onMaintenance,
       onOtherNames(names) {

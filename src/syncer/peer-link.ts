@@ -6,6 +6,7 @@ import { NODE_MAINTENANCES, ROUTERS } from '../api/edge.ts';
 import type { NodeMaintenance, Router } from '../api/gen/types.ts';
 import { createApiClient } from '../apiclient/client.ts';
 import { isDenied } from '../apiclient/errors.ts';
+import type { Gate } from '../apiclient/gate.ts';
 import { createInformer } from '../apiclient/informer.ts';
 import { createPacer } from '../apiclient/pacer.ts';
 import type { Clock, Timer } from '../lib/clock.ts';
@@ -36,6 +37,8 @@ export interface PeerLinkDeps {
   clock: Clock;
   random: () => number;
   log: Logger;
+  /** Shared by all links. */
+  gate: Gate;
   /** Called when the peer's Router, or whether it can be reached, may have changed. */
   onChange: () => void;
   /** Called with the name of a NodeMaintenance that may have changed, '' for all. */
@@ -71,6 +74,7 @@ export function createPeerLink(peer: Peer, deps: PeerLinkDeps): PeerLink {
     maxResponseBytes: MAX_ANSWER_BYTES,
     maxLineBytes: MAX_ANSWER_BYTES,
     pacer,
+    gate: deps.gate,
   });
   const ending = new AbortController();
   const otherNames = new Set<string>();
