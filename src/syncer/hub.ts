@@ -124,21 +124,27 @@ export function createHub(node: string, client: ApiClient, deps: HubDeps): Hub {
     problem: 'the node has not confirmed its Router at the hub for 90 s',
   };
 
-  /** Whether a name has been gone long enough to believe it; time without the hub does not count. */
-  const isGone = (key: string): boolean => {
+  /** How long a name must stay away until that is believed, 0 when it is; time without the hub does not count. */
+  const untilGone = (key: string): number => {
     const since = (routerCopy.isConnected ? absences.get(key) : undefined) ?? clock.now();
     absences.set(key, since);
-    return clock.now() - since >= ABSENT_MS;
+    return Math.max(0, ABSENT_MS - (clock.now() - since));
   };
 
   /** A mirror whose object is not at the hub: left for a while, then removed. */
   function absent<T extends Router | NodeMaintenance>(key: string, mirror: T): Claim<T> {
-    if (isGone(key)) {
+    const leftMs = untilGone(key);
+    if (leftMs === 0) {
       absences.delete(key);
       return { origin: originOf(mirror) ?? '', source: undefined, ...state() };
     }
     // as if the hub had not answered about it: nothing is removed yet, and it is looked at again
-    return { origin: originOf(mirror) ?? '', source: 'unknown', ...state(), recheckMs: ABSENT_MS };
+    return {
+      origin: originOf(mirror) ?? '',
+      source: 'unknown',
+      ...state(),
+      recheckMs: Math.ceil(leftMs) + 1,
+    };
   }
 
   function known<T extends KubeObject>(copy: Informer<T>, key: string, name: string): T | undefined {
