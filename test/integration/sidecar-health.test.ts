@@ -85,11 +85,18 @@ test('a provider whose target dies leaves rotation and comes back, and no connec
   const { address, port } = await whenServed(consumer, 'web');
   const answers: string[] = [];
   let isOver = false;
+  let pause: Promise<void> = Promise.resolve();
   const load = (async () => {
-    while (!isOver) answers.push(await exchange(address, port, 'x'));
+    for (; !isOver; await pause) answers.push(await exchange(address, port, 'x'));
   })();
   await waitFor(() => answers.includes('one:x') && answers.includes('two:x'), { what: 'answers of both' });
-  await one.stop();
+  // A connection that the target has taken dies with it; the ones that come after must not notice.
+  const before = answers.length;
+  pause = (async () => {
+    await waitFor(() => answers.length > before, { what: 'the answer under way' });
+    await one.stop();
+  })();
+  await pause;
   await readyOf(consumer, 1);
   const { services } = await consumer.status();
   const away = services[0]?.providers.find(({ ready }) => !ready);

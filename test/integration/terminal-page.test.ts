@@ -37,7 +37,7 @@ test('an operator opens a shell from the page, and sees its recording afterwards
   };
   await signIn('wrong');
   await page.until(
-    `${byId('token')}.value === '' && !${byId('sign-in')}.hidden`,
+    `document.body.dataset.ready === 'token' && ${byId('token')}.value === ''`,
     'the wrong token to be refused',
   );
   await signIn(TOKENS.admin);

@@ -51,11 +51,14 @@ function message(err: unknown): string {
 }
 
 async function refresh(): Promise<void> {
+  const { token } = server;
   try {
     const overview = await server.overview();
+    if (server.token !== token) return;
     setProblem('');
     await showOverview(overview);
   } catch (err) {
+    if (server.token !== token) return; // somebody has signed in since
     const status = err instanceof RequestError ? err.status : 0;
     if (status === 401 || status === 403) askForToken(status === 403 ? message(err) : '');
     else setProblem(message(err));
@@ -234,6 +237,7 @@ function start(): void {
     event.preventDefault();
     server.token = input('token').value.trim();
     input('token').value = '';
+    document.body.dataset['ready'] = 'asking';
     show('leave', true);
     void refresh();
   });
