@@ -5,8 +5,14 @@
  *     -> psk, e
  *     <- e, ee
  */
-import { createHash, createHmac, createPrivateKey, createPublicKey, diffieHellman } from 'node:crypto';
-import { generateKeyPairSync } from 'node:crypto';
+import {
+  createHash,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  randomBytes,
+} from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { CipherState, KEY_BYTES, TAG_BYTES } from './aead.ts';
 
@@ -47,10 +53,12 @@ export interface TransportKeys {
 /** DER before a raw X25519 private key (RFC 8410): Node's key objects take no raw bytes in every release of 20. */
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b656e04220420', 'hex');
 
-/** A fresh pair from the machine's random source. */
+/**
+ * A fresh pair from the machine's random source: any 32 bytes are an X25519 key (RFC 7748 5). Not by generateKeyPairSync:
+ * on Node 20 a garbage collection during the export of a key that it made waits for ever for the lock that the export holds.
+ */
 export function generateKeyPair(): KeyPair {
-  const { privateKey, publicKey } = generateKeyPairSync('x25519');
-  return { privateKey, publicBytes: rawPublic(publicKey) };
+  return keyPairFrom(randomBytes(KEY_BYTES));
 }
 
 /** The pair of a known private key of 32 bytes. */
