@@ -47,6 +47,7 @@ class Client implements FrpClient {
   #lastError: Error | undefined;
   #session: ClientSession | undefined;
   #runId = '';
+  #loginSeconds = 0;
   #onChange: () => void = () => {};
   #loop: Promise<void> | undefined;
 
@@ -151,7 +152,7 @@ class Client implements FrpClient {
       const host = { name: hostname(), os: platform(), arch: arch() === 'x64' ? 'amd64' : arch() };
       ClientSession.login(
         this.#config,
-        this.#runId,
+        { previousRunId: this.#runId, timestamp: this.#nextLoginSeconds() },
         { clock, log, host },
         this.#stopped.signal,
         listener,
@@ -171,6 +172,13 @@ class Client implements FrpClient {
         (err: unknown) => resolve(err instanceof Error ? err : new Error(String(err))),
       );
     });
+  }
+
+  /** Seconds since 1970, later than at the last login: a server takes an equal one for a repetition by somebody else. */
+  #nextLoginSeconds(): number {
+    const now = Math.floor(this.#deps.clock.wallNow().getTime() / 1000);
+    this.#loginSeconds = Math.max(now, this.#loginSeconds + 1);
+    return this.#loginSeconds;
   }
 
   #to(phase: FrpClientPhase, err: Error | undefined): void {

@@ -42,6 +42,14 @@ const HEARTBEAT_TIMEOUT_MS = 90_000;
 /** Idle work connections kept at the server's request; one that asks for more is broken or hostile. */
 const MAX_IDLE_WORK_CONNECTIONS = 1024;
 
+/** As whom a client logs in. */
+export interface LoginIdentity {
+  /** Of the session before, whose place this one takes; empty for none. */
+  previousRunId: string;
+  /** Seconds since 1970. */
+  timestamp: number;
+}
+
 /** A live login. */
 export class ClientSession {
   readonly runId: string;
@@ -83,7 +91,7 @@ export class ClientSession {
   /** Connects and logs in. Rejects with TunnelError: offline, timeout, loginRefused, protocol, closed. */
   static async login(
     config: FrpClientConfig,
-    previousRunId: string,
+    identity: LoginIdentity,
     deps: SessionDeps,
     signal: AbortSignal,
     listener: SessionListener,
@@ -101,7 +109,6 @@ export class ClientSession {
     const onAbort = (): void => connector.close(new TunnelError('closed', 'stopped'));
     signal.addEventListener('abort', onAbort, { once: true });
     try {
-      const timestamp = Math.floor(deps.clock.wallNow().getTime() / 1000);
       if (wire === 'v2') {
         const { transport = 'tcp', tls, tcpMux } = config;
         control.sendHello({ transport, tls: tls !== undefined, tcpMux });
@@ -113,9 +120,9 @@ export class ClientSession {
           os: deps.host.os,
           arch: deps.host.arch,
           user: config.user,
-          privilege_key: authKey(config.token, timestamp),
-          timestamp,
-          run_id: previousRunId,
+          privilege_key: authKey(config.token, identity.timestamp),
+          timestamp: identity.timestamp,
+          run_id: identity.previousRunId,
           client_id: config.clientId,
           metas: config.metas,
           pool_count: config.poolCount,

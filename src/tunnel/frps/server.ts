@@ -1,5 +1,4 @@
 /** The frp server: accepts connections, logs clients in, and routes work and visitor connections to their place. */
-import { randomBytes } from 'node:crypto';
 import type { Server, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { formatHostPort } from '../../lib/address.ts';
@@ -9,14 +8,13 @@ import type { Clock, Timer } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { ByteStream } from '../byte-stream.ts';
 import { TunnelError } from '../errors.ts';
-import { isAuthKey } from '../frp/auth.ts';
 import { message } from '../frp/message.ts';
 import type { MessageOf } from '../frp/message.ts';
 import { MessageChannel } from '../frp/message-channel.ts';
 import { WebSocketUpgrades } from '../websocket/upgrade.ts';
 import { YamuxSession } from '../yamux/session.ts';
-import { Handovers } from './handover.ts';
 import { boundPort, listenOn } from './listener.ts';
+import { LoginGate } from './login-gate.ts';
 import { PortAllocator } from './ports.ts';
 import { ProxyRegistry } from './proxy-registry.ts';
 import { ServerSession } from './session.ts';
@@ -69,7 +67,7 @@ class TunnelServer implements FrpServer {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #sessions = new Map<string, ServerSession>();
-  readonly #handovers = new Handovers();
+  readonly #gate: LoginGate;
   readonly #tlsContext: TlsContext;
   readonly #transports = new Set<Transport>();
   readonly #totals = new TrafficCounter();
@@ -88,6 +86,11 @@ class TunnelServer implements FrpServer {
     this.#clock = deps.clock;
     this.#log = deps.log;
     this.#tlsContext = new TlsContext(deps.clock);
+    this.#gate = new LoginGate({
+      config: () => this.#config,
+      sessions: this.#sessions,
+      isStopped: () => this.#isStopped,
+    });
     const ports = new PortAllocator(config.allowPorts, deps);
     const udpPorts = new PortAllocator(config.allowPorts, deps);
     const shared = {
@@ -315,28 +318,19 @@ class TunnelServer implements FrpServer {
     login: MessageOf<'Login'>['body'],
     transport: Transport,
   ): Promise<void> {
-    const token = this.#provenToken(login);
     const { remoteAddr } = transport.origin;
-    const runId = login.run_id === '' ? randomBytes(8).toString('hex') : login.run_id;
-    let problem = channel.canEncrypt ? this.#loginProblem(login, token) : 'login without a hello';
-    if (problem === undefined) {
-      const old = this.#sessions.get(runId);
-      const predecessor = old && {
-        cut: () => old.cut(new TunnelError('closed', 'replaced by a newer login')),
-        settled: () => old.settled(),
-      };
-      if (!(await this.#handovers.take(runId, predecessor))) problem = 'superseded by a newer login';
-      else if (this.#isStopped) problem = 'server is stopping';
-    }
-    if (token === undefined || problem !== undefined) {
+    const admission = await this.#gate.admit(login, channel.canEncrypt);
+    if ('problem' in admission) {
+      const { problem } = admission;
       this.#refusedLogins += 1;
       this.#log.warn('login refused', { remoteAddr, user: login.user, reason: problem });
       const error = (this.#config.detailedErrorsToClient ?? true) ? problem : 'register control error';
-      channel.send(message('LoginResp', { version: protocolVersion, error: error ?? 'login refused' }));
+      channel.send(message('LoginResp', { version: protocolVersion, error }));
       channel.close();
       if (!transport.origin.isMultiplexed) transport.settle();
       return;
     }
+    const { runId, token } = admission;
     const session = new ServerSession(runId, login, channel, transport.origin, {
       token,
       clock: this.#clock,
@@ -361,24 +355,6 @@ class TunnelServer implements FrpServer {
       version: login.version,
     });
     this.#changed();
-  }
-
-  #provenToken(login: MessageOf<'Login'>['body']): string | undefined {
-    const { token, acceptedTokens = [] } = this.#config;
-    return [token, ...acceptedTokens].find((each) => isAuthKey(login.privilege_key, each, login.timestamp));
-  }
-
-  #loginProblem(login: MessageOf<'Login'>['body'], token: string | undefined): string | undefined {
-    if (this.#isStopped) return 'server is stopping';
-    if (token === undefined) return 'token in login does not match';
-    if (this.#sessions.size >= this.#config.limits.maxSessions && !this.#sessions.has(login.run_id))
-      return 'too many clients';
-    if (login.client_id === '') return undefined;
-    for (const other of this.#sessions.values()) {
-      const isSame = other.login.client_id === login.client_id && other.login.user === login.user;
-      if (isSame && other.runId !== login.run_id) return `client id ${login.client_id} is online already`;
-    }
-    return undefined;
   }
 
   #closed(session: ServerSession): void {

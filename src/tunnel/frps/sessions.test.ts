@@ -31,8 +31,12 @@ checkLeaks();
 
 const portOf = (server: FrpServer): number => server.port as number;
 
+let newestLoginSeconds = 1_700_000_000;
+
+/** A login that is newer than all before it. */
 function login(members: Partial<MessageBody<'Login'>> = {}, token = 'secret'): Message {
-  const timestamp = 1_700_000_000;
+  newestLoginSeconds += 1;
+  const timestamp = newestLoginSeconds;
   return message('Login', {
     version: '0.70.1',
     privilege_key: authKey(token, timestamp),
@@ -106,6 +110,24 @@ test('of logins that come while a run id is handed over, the newest gets it', as
   await waitFor(() => server.sessions().length === 1 && server.proxies().length === 0, {
     what: 'one session',
   });
+});
+
+test('a login that somebody saw and sends again, with whatever run id, cuts nobody off', async (t) => {
+  const server = await startServer(t);
+  const seen = login();
+  const { channel } = open(t, portOf(server), true);
+  const { run_id } = await logIn(channel, seen);
+  channel.encrypt('secret');
+  const stolen: Message = {
+    ...seen,
+    name: 'Login',
+    body: { ...(seen.body as MessageBody<'Login'>), run_id },
+  };
+  const answer = await logIn(open(t, portOf(server)).channel, stolen);
+  assert.match(answer.error, /not newer/u);
+  channel.send(message('NewProxy', { proxy_name: 'p', proxy_type: 'tcp' }));
+  assert.equal((await channel.expect(['NewProxyResp'], 5000)).body.error, '');
+  assert.equal((await logIn(open(t, portOf(server)).channel, login({ run_id }))).error, '');
 });
 
 test('a client id is one client: a second is refused while the first is online, its own return is not', async (t) => {
