@@ -15,8 +15,11 @@ export function socketStream(socket: Duplex): ByteStream {
   return new SocketStream(socket);
 }
 
-/** Smaller chunks are copied, so that they do not keep a whole read buffer. */
-const COPY_BELOW_BYTES = 4096;
+/** Smaller chunks are gathered: they do not keep a whole read buffer, and each would cost the socket more than it has. */
+const GATHER_BELOW_BYTES = 4096;
+/** Chunks, and bytes, that are gathered at most. */
+const MAX_GATHERED = 64;
+const MAX_GATHERED_BYTES = 16 * 1024;
 
 class SocketStream implements ByteStream {
   readonly #socket: Duplex;
@@ -25,6 +28,11 @@ class SocketStream implements ByteStream {
   #early: Buffer | undefined;
   #isPaused = true;
   #isCorked = false;
+  /** Small chunks that go to the socket as one. */
+  #gathered: Uint8Array[] = [];
+  #gatheredBytes = 0;
+  /** Gathered chunks that went before have not been taken by the system yet. */
+  #isBehind = false;
   #isClosed = false;
   #error: Error | undefined;
 
@@ -53,7 +61,7 @@ class SocketStream implements ByteStream {
   }
 
   get queuedBytes(): number {
-    return this.#socket.writableLength;
+    return this.#socket.writableLength + this.#gatheredBytes;
   }
 
   setHandler(handler: ByteStreamHandler): void {
@@ -70,24 +78,54 @@ class SocketStream implements ByteStream {
       queueMicrotask(this.#uncorkLast);
     }
     const loan = currentLoan();
-    if (loan === undefined) socket.write(chunk);
-    else if (chunk.length < COPY_BELOW_BYTES) socket.write(Buffer.from(chunk));
+    if (chunk.length < GATHER_BELOW_BYTES) this.#gather(loan === undefined ? chunk : Buffer.from(chunk));
     else {
-      loan.hold();
-      socket.write(chunk, loan.written);
+      this.#passOn();
+      loan?.hold();
+      if (loan === undefined) socket.write(chunk);
+      else socket.write(chunk, loan.written);
     }
     return true;
   }
 
+  #gather(chunk: Uint8Array): void {
+    this.#gathered.push(chunk);
+    this.#gatheredBytes += chunk.length;
+    if (this.#gathered.length >= MAX_GATHERED || this.#gatheredBytes >= MAX_GATHERED_BYTES) this.#passOn();
+  }
+
+  /** Gives the socket what was gathered. */
+  #passOn(): void {
+    const chunks = this.#gathered;
+    if (chunks.length === 0) return;
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    const whole = chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks);
+    if (this.#socket.writableLength === 0 || this.#isBehind) this.#socket.write(whole);
+    else {
+      this.#isBehind = true;
+      this.#socket.write(whole, this.#caughtUp);
+    }
+  }
+
+  /** While the socket is busy small chunks are gathered on: they could not leave earlier by themselves. */
+  readonly #caughtUp = (): void => {
+    this.#isBehind = false;
+    if (!this.#isCorked && this.#socket.writable) this.#passOn();
+  };
+
   readonly #uncorkLast = (): void => process.nextTick(this.#uncork);
 
   readonly #uncork = (): void => {
+    if (!this.#isBehind) this.#passOn();
     this.#isCorked = false;
     this.#socket.uncork();
   };
 
   end(): void {
-    if (this.#socket.writable) this.#socket.end();
+    if (!this.#socket.writable) return;
+    this.#passOn();
+    this.#socket.end();
   }
 
   destroy(err?: Error): void {

@@ -7,8 +7,7 @@
 import type { Clock } from '../../lib/clock.ts';
 import { LOW_WATER_BYTES } from '../byte-stream.ts';
 import type { ByteStream, ByteStreamHandler } from '../byte-stream.ts';
-import { currentLoan, withLoan } from '../read-buffers.ts';
-import type { Loan } from '../read-buffers.ts';
+import { ChunkQueue } from './chunk-queue.ts';
 import { YamuxError } from './errors.ts';
 import { FLAG, FRAME_TYPE, INITIAL_WINDOW_BYTES } from './frame.ts';
 
@@ -34,21 +33,6 @@ export interface StreamPort {
 
 /** One frame's share when several streams compete, bytes; also keeps a large write from blocking the rest. */
 const MAX_FRAME_BYTES = 64 * 1024;
-/** Smaller pieces are copied when they must wait, so that they do not hold their whole chunk in memory. */
-const COPY_BELOW_BYTES = 16 * 1024;
-
-/** A chunk that waits, and the loan of its memory. */
-interface Waiting<Chunk> {
-  chunk: Chunk;
-  loan: Loan | undefined;
-}
-
-function keep<Chunk extends Uint8Array>(chunk: Chunk): Waiting<Chunk> {
-  const loan = currentLoan();
-  loan?.hold();
-  return { chunk, loan };
-}
-
 /** A mux stream; see ByteStream for the rules of use. */
 export class YamuxStream implements ByteStream {
   readonly id: number;
@@ -56,8 +40,7 @@ export class YamuxStream implements ByteStream {
   #handler: ByteStreamHandler | undefined;
 
   #sendWindow = INITIAL_WINDOW_BYTES;
-  readonly #sendQueue: Waiting<Uint8Array>[] = [];
-  #queuedBytes = 0;
+  readonly #sendQueue = new ChunkQueue();
   #wasAboveLow = false;
   /** A SYN has left; before that nothing may be sent. */
   #isOpened: boolean;
@@ -67,8 +50,7 @@ export class YamuxStream implements ByteStream {
   #receiveWindow = INITIAL_WINDOW_BYTES;
   #windowLimit = INITIAL_WINDOW_BYTES;
   #lastUpdateAt: number;
-  #received: Waiting<Buffer>[] = [];
-  #receivedBytes = 0;
+  readonly #received = new ChunkQueue();
   #isPaused = true;
   #isDeliveryScheduled = false;
   #isFinReceived = false;
@@ -87,7 +69,7 @@ export class YamuxStream implements ByteStream {
   }
 
   get queuedBytes(): number {
-    return this.#queuedBytes;
+    return this.#sendQueue.bytes;
   }
 
   /** Whether data arrived since the last call: a half-closed stream may live as long as the peer sends. */
@@ -105,7 +87,7 @@ export class YamuxStream implements ByteStream {
   write(chunk: Uint8Array): boolean | void {
     if (this.#isEndRequested || this.#isRetired || chunk.length === 0) return true;
     if (
-      this.#queuedBytes === 0 &&
+      this.#sendQueue.bytes === 0 &&
       chunk.length <= this.#sendWindow &&
       chunk.length <= MAX_FRAME_BYTES &&
       this.#isOpened &&
@@ -114,17 +96,16 @@ export class YamuxStream implements ByteStream {
       this.#sendWindow -= chunk.length;
       return this.#port.sendData(this.id, chunk);
     }
-    this.#sendQueue.push(keep(chunk));
-    this.#queuedBytes += chunk.length;
-    if (this.#queuedBytes > LOW_WATER_BYTES) this.#wasAboveLow = true;
-    if (this.#queuedBytes === chunk.length) this.#sendSome();
+    this.#sendQueue.push(chunk);
+    if (this.#sendQueue.bytes > LOW_WATER_BYTES) this.#wasAboveLow = true;
+    if (this.#sendQueue.bytes === chunk.length) this.#sendSome();
     return true;
   }
 
   end(): void {
     if (this.#isEndRequested || this.#isRetired) return;
     this.#isEndRequested = true;
-    if (this.#queuedBytes === 0 && this.#isOpened) this.#sendFin();
+    if (this.#sendQueue.bytes === 0 && this.#isOpened) this.#sendFin();
   }
 
   destroy(err?: Error): void {
@@ -158,7 +139,7 @@ export class YamuxStream implements ByteStream {
   pump(): void {
     if (this.#isRetired || !this.#isOpened) return;
     this.#sendSome();
-    if (this.#wasAboveLow && this.#queuedBytes <= LOW_WATER_BYTES) {
+    if (this.#wasAboveLow && this.#sendQueue.bytes <= LOW_WATER_BYTES) {
       this.#wasAboveLow = false;
       this.#handler?.onDrain();
     }
@@ -179,11 +160,8 @@ export class YamuxStream implements ByteStream {
   /** A piece of a data frame; answers as ByteStream.write does. */
   receiveData(piece: Buffer): boolean {
     if (this.#isRetired || this.#isFinReceived) return true;
-    if (this.#isPaused || this.#receivedBytes > 0 || this.#handler === undefined) {
-      this.#received.push(
-        piece.length < COPY_BELOW_BYTES ? { chunk: Buffer.from(piece), loan: undefined } : keep(piece),
-      );
-      this.#receivedBytes += piece.length;
+    if (this.#isPaused || this.#received.bytes > 0 || this.#handler === undefined) {
+      this.#received.push(piece);
       return true;
     }
     const isPassedOn = this.#handler.onData(piece) === true;
@@ -194,7 +172,7 @@ export class YamuxStream implements ByteStream {
   /** The peer gave credit. */
   receiveCredit(bytes: number): void {
     this.#sendWindow += bytes;
-    if (this.#queuedBytes > 0) this.pump();
+    if (this.#sendQueue.bytes > 0) this.pump();
   }
 
   /** The peer closed its half. Throws YamuxError on a second FIN. */
@@ -202,7 +180,7 @@ export class YamuxStream implements ByteStream {
     if (this.#isFinReceived) throw new YamuxError('protocol', `peer closed stream ${this.id} twice`);
     this.#isFinReceived = true;
     if (this.#isFinSent) this.#retire();
-    if (!this.#isPaused && this.#receivedBytes === 0) this.#deliverEnd();
+    if (!this.#isPaused && this.#received.bytes === 0) this.#deliverEnd();
   }
 
   /** The peer reset the stream, or the session ended. */
@@ -211,25 +189,17 @@ export class YamuxStream implements ByteStream {
   }
 
   #sendSome(): void {
-    while (this.#queuedBytes > 0 && this.#sendWindow > 0 && this.#isOpened) {
+    while (this.#sendQueue.bytes > 0 && this.#sendWindow > 0 && this.#isOpened) {
       if (!this.#port.canSend()) {
         this.#port.waitToSend(this);
         return;
       }
-      const head = this.#sendQueue[0] as Waiting<Uint8Array>;
-      const { chunk, loan } = head;
-      const bytes = Math.min(chunk.length, this.#sendWindow, MAX_FRAME_BYTES);
-      const isWhole = bytes === chunk.length;
-      if (isWhole) this.#sendQueue.shift();
-      else head.chunk = chunk.subarray(bytes);
-      this.#sendWindow -= bytes;
-      this.#queuedBytes -= bytes;
-      const body = isWhole ? chunk : chunk.subarray(0, bytes);
-      const isAnsweredFor = withLoan(loan, () => this.#port.sendData(this.id, body));
-      if (isAnsweredFor !== true) loan?.lose();
-      if (isWhole) loan?.release();
+      this.#sendQueue.take(Math.min(this.#sendWindow, MAX_FRAME_BYTES), (body) => {
+        this.#sendWindow -= body.length;
+        return this.#port.sendData(this.id, body);
+      });
     }
-    if (this.#queuedBytes === 0 && this.#isEndRequested && !this.#isFinSent && this.#isOpened)
+    if (this.#sendQueue.bytes === 0 && this.#isEndRequested && !this.#isFinSent && this.#isOpened)
       this.#sendFin();
   }
 
@@ -242,7 +212,7 @@ export class YamuxStream implements ByteStream {
   }
 
   #scheduleDelivery(): void {
-    if (this.#isDeliveryScheduled || (this.#receivedBytes === 0 && !this.#isFinReceived)) return;
+    if (this.#isDeliveryScheduled || (this.#received.bytes === 0 && !this.#isFinReceived)) return;
     this.#isDeliveryScheduled = true;
     process.nextTick(() => {
       this.#isDeliveryScheduled = false;
@@ -251,15 +221,11 @@ export class YamuxStream implements ByteStream {
   }
 
   #deliver(): void {
-    while (!this.#isPaused && this.#receivedBytes > 0 && !this.#isClosed) {
-      const { chunk, loan } = this.#received.shift() as Waiting<Buffer>;
-      this.#receivedBytes -= chunk.length;
-      const isAnsweredFor = withLoan(loan, () => this.#handler?.onData(chunk));
-      if (isAnsweredFor !== true) loan?.lose();
-      loan?.release();
+    while (!this.#isPaused && this.#received.bytes > 0 && !this.#isClosed) {
+      this.#received.take(Infinity, (chunk) => this.#handler?.onData(chunk));
       this.#returnCredit();
     }
-    if (this.#receivedBytes === 0 && this.#isFinReceived && !this.#isPaused) this.#deliverEnd();
+    if (this.#received.bytes === 0 && this.#isFinReceived && !this.#isPaused) this.#deliverEnd();
   }
 
   #deliverEnd(): void {
@@ -272,7 +238,7 @@ export class YamuxStream implements ByteStream {
   /** Gives credit back once half a window is consumed; a stream that keeps the path busy gets a larger window. */
   #returnCredit(): void {
     if (this.#isRetired || this.#isFinReceived) return;
-    let delta = this.#windowLimit - this.#receivedBytes - this.#receiveWindow;
+    let delta = this.#windowLimit - this.#received.bytes - this.#receiveWindow;
     if (delta < this.#windowLimit / 2) return;
     const now = this.#port.clock.now();
     if (
@@ -292,16 +258,14 @@ export class YamuxStream implements ByteStream {
 
   #abort(err: Error | undefined): void {
     this.#error ??= err;
-    this.#sendQueue.length = 0;
-    this.#queuedBytes = 0;
+    this.#sendQueue.clear();
     this.#retire();
     this.#dropReceived(err);
   }
 
   #dropReceived(err: Error | undefined): void {
     this.#error ??= err;
-    this.#received = [];
-    this.#receivedBytes = 0;
+    this.#received.clear();
     process.nextTick(() => this.#close());
   }
 
