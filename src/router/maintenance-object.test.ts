@@ -1,6 +1,7 @@
 /** Unit tests of NodeMaintenance objects: which registrations count, and what is written when. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { sampleProxy } from '../../test/support/router-samples.ts';
 import type { NodeMaintenance } from '../api/gen/types.ts';
 import type { ProxyInfo } from '../tunnel/frps/types.ts';
 import { planOffline, planOnline, registrations } from './maintenance-object.ts';
@@ -11,8 +12,8 @@ const ENDPOINT = { router: 'router-1', address: '203.0.113.7', port: 7000 };
 const REGISTRATION = { uniqueId: 'abc', nodeName: 'node-7', hostKeys: 'ssh-ed25519 AAAA' };
 const KEYS = 'edge.example.com/ssh-host-keys';
 
-function proxy(metas: Record<string, string>, startedAt = NOW): ProxyInfo {
-  return { name: 'ssh-abc.maintenance.pod', metas, startedAt } as unknown as ProxyInfo;
+function proxy(metas: Record<string, string>, startedAt = NOW, isLost = false): ProxyInfo {
+  return sampleProxy('ssh-abc.maintenance.pod', { metas, startedAt, isLost });
 }
 
 const METAS = {
@@ -31,14 +32,17 @@ function written({ main, status }: Plan, before?: NodeMaintenance): NodeMaintena
 }
 
 test('only a proxy whose service is that of its id registers a node', () => {
-  assert.deepEqual([...registrations([proxy(METAS)])], [['nodemaintenances-abc', REGISTRATION]]);
+  assert.deepEqual(
+    [...registrations([proxy(METAS)])],
+    [['nodemaintenances-abc', { ...REGISTRATION, isLost: false }]],
+  );
   for (const wrong of [{ type: 'http' }, { uniqueId: 'other' }, { uniqueId: '../x', service: 'ssh-../x' }])
     assert.equal(registrations([proxy({ ...METAS, ...wrong })]).size, 0, JSON.stringify(wrong));
 });
 
 test('a node name and host keys that are none are left out', () => {
   const [entry] = registrations([proxy({ ...METAS, node: 'A B', hostKeys: 'a\nb' })]).values();
-  assert.deepEqual(entry, { uniqueId: 'abc', nodeName: 'node-abc', hostKeys: '' });
+  assert.deepEqual(entry, { uniqueId: 'abc', nodeName: 'node-abc', hostKeys: '', isLost: false });
   const [long] = registrations([proxy({ ...METAS, hostKeys: `ssh-rsa ${'A'.repeat(6000)}` })]).values();
   assert.equal(long?.hostKeys, '');
 });
@@ -101,6 +105,19 @@ test('an own object goes offline once, and other services of it stay as they are
   );
   assert.equal(offline.status?.conditions?.[0]?.name, 'unmaintainable');
   assert.deepEqual(planOffline(offline, 'router-1', NOW), {});
+});
+
+test('a node that is silent is offline, and says that its tunnel is there', () => {
+  const [silent] = registrations([proxy(METAS, NOW, true)]).values();
+  assert.equal(silent?.isLost, true);
+  const object = written(planOnline(undefined, REGISTRATION, ENDPOINT, NOW));
+  const offline = written(planOffline(object, 'router-1', NOW, true), object);
+  assert.equal(offline.status?.services?.[0]?.status, 'offline');
+  const [condition] = offline.status?.conditions ?? [];
+  assert.equal(condition?.reason, 'NodeSilent');
+  assert.equal(condition?.message, 'router-1 has a tunnel to the node, and hears nothing through it');
+  const back = written(planOnline(offline, REGISTRATION, ENDPOINT, NOW), offline);
+  assert.equal(back.status?.conditions?.[0]?.reason, 'TunnelUp');
 });
 
 test('a node that another Router has online is left alone, and taken over once it is offline there', () => {

@@ -21,16 +21,22 @@ export interface Plan {
   status?: NodeMaintenanceStatus;
 }
 
+/** A node's sshd as it is registered here. */
+export interface RegisteredNode extends Registration {
+  /** Whether nothing has come from the node for seconds. */
+  isLost: boolean;
+}
+
 /** The registered nodes by the names of their objects. Of two proxies with one id the one that came last counts. */
-export function registrations(proxies: readonly ProxyInfo[]): Map<string, Registration> {
-  const found = new Map<string, { startedAt: Date; registration: Registration }>();
-  for (const { metas, startedAt } of proxies) {
+export function registrations(proxies: readonly ProxyInfo[]): Map<string, RegisteredNode> {
+  const found = new Map<string, { startedAt: Date; registration: RegisteredNode }>();
+  for (const { metas, startedAt, isLost } of proxies) {
     const registration = readRegistration(metas);
     if (registration === undefined) continue;
     const name = maintenanceName(registration.uniqueId);
     const earlier = found.get(name);
     if (earlier !== undefined && earlier.startedAt > startedAt) continue;
-    found.set(name, { startedAt, registration });
+    found.set(name, { startedAt, registration: { ...registration, isLost } });
   }
   return new Map([...found].map(([name, { registration }]) => [name, registration]));
 }
@@ -53,30 +59,22 @@ export function planOnline(
   const name = sshServiceName(registration.uniqueId);
   if (current !== undefined && isElsewhere(current, name, endpoint.router)) return {};
   const main = mainPart(current, registration, endpoint);
-  const status = statusPart(
-    current?.status,
-    name,
-    true,
-    `the node is reached through ${endpoint.router}`,
-    now,
-  );
+  const why = { reason: 'TunnelUp', message: `the node is reached through ${endpoint.router}` };
+  const status = statusPart(current?.status, name, true, why, now);
   return {
     ...(current !== undefined && isSameMain(main, current) ? {} : { main }),
     ...(status === undefined ? {} : { status }),
   };
 }
 
-/** What to write to an object of this Router whose node is not registered here. */
-export function planOffline(current: NodeMaintenance, router: string, now: Date): Plan {
+/** What to write to an object of this Router whose node is not registered here, or `isLost`: registered, and silent. */
+export function planOffline(current: NodeMaintenance, router: string, now: Date, isLost = false): Plan {
   if (!isOwn(current, router)) return {};
   const uniqueId = uniqueIdOf(current.metadata.name ?? '');
-  const status = statusPart(
-    current.status,
-    sshServiceName(uniqueId),
-    false,
-    `${router} has no tunnel to the node`,
-    now,
-  );
+  const why = isLost
+    ? { reason: 'NodeSilent', message: `${router} has a tunnel to the node, and hears nothing through it` }
+    : { reason: 'TunnelDown', message: `${router} has no tunnel to the node` };
+  const status = statusPart(current.status, sshServiceName(uniqueId), false, why, now);
   return status === undefined ? {} : { status };
 }
 
@@ -136,7 +134,7 @@ function statusPart(
   current: NodeMaintenanceStatus | undefined,
   name: string,
   isOnline: boolean,
-  message: string,
+  why: { reason: string; message: string },
   now: Date,
 ): NodeMaintenanceStatus | undefined {
   const status = isOnline ? 'online' : 'offline';
@@ -149,8 +147,7 @@ function statusPart(
         type: 'Maintainable',
         status: isOnline,
         timeStamp,
-        reason: isOnline ? 'TunnelUp' : 'TunnelDown',
-        message,
+        ...why,
       },
     ],
     services: [

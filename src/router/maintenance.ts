@@ -4,7 +4,6 @@
  */
 import { NODE_MAINTENANCES } from '../api/edge.ts';
 import type { NodeMaintenance } from '../api/gen/types.ts';
-import type { Registration } from '../api/maintenance.ts';
 import type { ApiClient } from '../apiclient/client.ts';
 import { isAlreadyExists, isConflict, isNotFound } from '../apiclient/errors.ts';
 import { Backoff } from '../lib/backoff.ts';
@@ -15,7 +14,7 @@ import { within } from '../lib/lifecycle.ts';
 import type { Logger } from '../lib/log.ts';
 import type { ProxyInfo } from '../tunnel/frps/types.ts';
 import { isOwn, planOffline, planOnline, registrations } from './maintenance-object.ts';
-import type { Endpoint, Plan } from './maintenance-object.ts';
+import type { Endpoint, Plan, RegisteredNode } from './maintenance-object.ts';
 
 /** A followed copy of all NodeMaintenance objects; an Informer is one. */
 export interface MaintenanceObjects extends Component {
@@ -80,14 +79,15 @@ export function createMaintenance(deps: MaintenanceDeps): Maintenance {
     schedule();
   };
 
-  const plan = (object: NodeMaintenance | undefined, registration: Registration | undefined): Plan => {
+  const plan = (object: NodeMaintenance | undefined, registration: RegisteredNode | undefined): Plan => {
     const { router, address, port } = deps.endpoint();
     const now = clock.wallNow();
-    if (registration !== undefined && port !== undefined) {
+    const isServed = registration !== undefined && port !== undefined;
+    if (isServed && !registration.isLost) {
       const endpoint: Endpoint = { router, address, port };
       return planOnline(object, registration, endpoint, now);
     }
-    return object === undefined ? {} : planOffline(object, router, now);
+    return object === undefined ? {} : planOffline(object, router, now, isServed);
   };
 
   const fetchNow = async (name: string, signal: AbortSignal): Promise<NodeMaintenance | undefined> => {
@@ -100,7 +100,7 @@ export function createMaintenance(deps: MaintenanceDeps): Maintenance {
   };
 
   /** Decides on the newest state: the followed copy may lag behind our own last write. */
-  const write = async (name: string, registration: Registration | undefined): Promise<void> => {
+  const write = async (name: string, registration: RegisteredNode | undefined): Promise<void> => {
     const signal = AbortSignal.any([abort.signal, AbortSignal.timeout(WRITE_TIMEOUT_MS)]);
     const current = await fetchNow(name, signal);
     const { main, status } = plan(current, registration);

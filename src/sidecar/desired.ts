@@ -49,6 +49,8 @@ function clientSettings(config: SidecarConfig, view: RouterView, address: Server
         : undefined,
     tcpMux: transport.tcpMux,
     keepaliveMs: Math.min(transport.keepaliveMs, MAX_KEEPALIVE_MS),
+    // Operators want to know at once which nodes they can reach.
+    isWatched: config.isMaintained,
     additionalScopes: transport.additionalScopes,
   };
 }

@@ -32,6 +32,8 @@ import type { NOT_READY_ANSWERS, sidecarOptions, TLS_MODES } from './settings.ts
 export interface SidecarConfig extends ConnectionSettings {
   mapped: readonly MappedService[];
   exported: readonly ExportedService[];
+  /** Whether the sshd beside it is one of them, for operators. */
+  isMaintained: boolean;
   range: AddressRange;
   /** Undefined: no DNS. */
   dns: HostPort | undefined;
@@ -113,6 +115,7 @@ export function buildConfig(
       ...(exports === undefined ? [] : parseExportsFile(exports, exportsFile ?? '', namespace)),
       ...(maintenance === undefined ? [] : [maintenance.service]),
     ]).map((service) => withHealthCheck(service, overrides.get(serviceKey(service)))),
+    isMaintained: maintenance !== undefined,
     range: parseRange(settings.ipRange, '--ip-range (SIDECAR_IP_RANGE)'),
     dns,
     dnsUpstreams: isUpstreamGiven

@@ -224,7 +224,7 @@ function newsOf({ phase }: FrpClient): string | undefined {
 
 /** The parts of the settings that a running session cannot change; the pool's size is not among them. */
 function fingerprint(target: ClientTarget, address: ServerAddress): string {
-  const { token, user, clientId, tls, tcpMux, additionalScopes } = target.settings(address);
+  const { token, user, clientId, tls, tcpMux, additionalScopes, isWatched } = target.settings(address);
   return JSON.stringify([
     formatServerAddress(address),
     token,
@@ -233,5 +233,6 @@ function fingerprint(target: ClientTarget, address: ServerAddress): string {
     tls ?? null,
     tcpMux,
     additionalScopes,
+    isWatched ?? false,
   ]);
 }

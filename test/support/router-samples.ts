@@ -22,6 +22,7 @@ export function sampleProxy(name: string, fields: Partial<ProxyInfo> = {}): Prox
     group: '',
     groupKey: '',
     startedAt: EPOCH,
+    isLost: false,
     connections: 0,
     totalConnections: 0,
     bytesIn: 0,

@@ -3,6 +3,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { ByteStream } from '../byte-stream.ts';
 import { YamuxSession } from '../yamux/session.ts';
 import { dialServer } from './dial.ts';
+import { watchServer } from './silent-server.ts';
 import type { FrpClientConfig } from './types.ts';
 
 /** Where a session's connections come from. */
@@ -31,13 +32,21 @@ export async function createConnector(
     };
     return { connector, first: transport };
   }
+  let stopWatch = (): void => {};
   const session = new YamuxSession(
     transport,
     'client',
-    { onStream: (stream) => stream.destroy(), onClose },
+    {
+      onStream: (stream) => stream.destroy(),
+      onClose: (err) => {
+        stopWatch();
+        onClose(err);
+      },
+    },
     deps,
     { keepaliveMs: config.keepaliveMs },
   );
+  if (config.isWatched === true) stopWatch = watchServer(session, config, deps.clock);
   const connector: Connector = {
     // An async function, so that a session that is closed rejects instead of throwing.
     open: async () => session.openStream(),

@@ -12,6 +12,7 @@ import { MessageChannel } from '../frp/message-channel.ts';
 import { wrapPayload } from '../frp/payload.ts';
 import type { WireProtocol } from '../frp/wire-protocol.ts';
 import { offeredMetas, openPayload } from '../seal/negotiation.ts';
+import { WATCH_METAS } from '../yamux/silence-watch.ts';
 import { createConnector } from './connector.ts';
 import type { Connector } from './connector.ts';
 import { describeServer } from './dial.ts';
@@ -124,7 +125,8 @@ export class ClientSession {
           timestamp: identity.timestamp,
           run_id: identity.previousRunId,
           client_id: config.clientId,
-          metas: config.metas,
+          metas:
+            config.isWatched === true && config.tcpMux ? { ...config.metas, ...WATCH_METAS } : config.metas,
           pool_count: config.poolCount,
         }),
       );

@@ -40,6 +40,8 @@ export interface FrpClientConfig {
   wireProtocol?: WireProtocol;
   /** Time between keep-alive pings, milliseconds. */
   keepaliveMs: number;
+  /** Whether a path that is gone without a word is to be noticed within seconds, here and by an edge Router. Needs the mux. */
+  isWatched?: boolean;
   /** Messages besides Login that carry proof of the token (frp `auth.additionalScopes`). */
   additionalScopes: readonly ('HeartBeats' | 'NewWorkConns')[];
 }

@@ -142,6 +142,7 @@ export class ServerProxy {
       group: this.request.group,
       groupKey: this.request.group_key,
       startedAt: this.startedAt,
+      isLost: this.session.isLost,
       roundTripMs: this.session.roundTripMs,
       ...this.traffic.snapshot(),
     };

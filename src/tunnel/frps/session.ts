@@ -10,7 +10,8 @@ import type { Message, MessageOf } from '../frp/message.ts';
 import type { MessageChannel } from '../frp/message-channel.ts';
 import type { WireProtocol } from '../frp/wire-protocol.ts';
 import type { ProxyRequest, ServerProxy } from './proxy.ts';
-import type { YamuxSession } from '../yamux/session.ts';
+import { isWatched, SilenceWatch } from '../yamux/silence-watch.ts';
+import type { WatchedMux } from '../yamux/silence-watch.ts';
 import { WorkConnPool } from './work-conns.ts';
 import type { FrpServerConfig, SessionInfo } from './types.ts';
 
@@ -36,7 +37,7 @@ export interface SessionOrigin {
   /** Whether the client's connections share one transport. */
   isMultiplexed: boolean;
   /** What that transport tells of the path to the client; undefined without one. */
-  readonly mux: Pick<YamuxSession, 'roundTripMs' | 'silentMs' | 'probe'> | undefined;
+  readonly mux: WatchedMux | undefined;
   /** Cuts that transport. */
   cut(err: Error): void;
 }
@@ -77,6 +78,7 @@ export class ServerSession {
   #lastSeenAt: Date;
   #lastPingAt: number;
   #silenceCheck: Timer | undefined;
+  #watch: SilenceWatch | undefined;
   #isClosed = false;
 
   constructor(
@@ -123,6 +125,11 @@ export class ServerSession {
     return (this.#origin.mux?.silentMs ?? 0) >= SILENT_MS;
   }
 
+  /** Whether nothing has come for seconds from a client that asked to be watched. */
+  get isLost(): boolean {
+    return this.#watch?.isSilent ?? false;
+  }
+
   /** The login is answered: encrypts the control connection and serves it. */
   start(): void {
     this.#control.encrypt(this.#token);
@@ -132,6 +139,7 @@ export class ServerSession {
     });
     for (let count = 0; count < this.#poolCount; count++) this.#send(message('ReqWorkConn'));
     this.#timers.push(this.#deps.clock.every(1000, () => this.#checkHeartbeat()));
+    this.#startWatch();
   }
 
   /** Takes a work connection that the client opened; false when it is refused, with the reason sent. */
@@ -156,6 +164,7 @@ export class ServerSession {
     this.#isClosed = true;
     for (const timer of this.#timers) timer.cancel();
     this.#silenceCheck?.cancel();
+    this.#watch?.stop();
     this.work.close(err);
     for (const proxy of this.#proxies.values()) {
       proxy.close();
@@ -205,6 +214,19 @@ export class ServerSession {
         this.cut(new TunnelError('limit', 'client does not read its control connection')),
       );
     }
+  }
+
+  #startWatch(): void {
+    const { clock, log } = this.#deps;
+    const mux = this.#origin.mux;
+    if (mux === undefined || !isWatched(this.login.metas)) return;
+    this.#watch = new SilenceWatch(mux, {
+      clock,
+      onChange: (isSilent) => {
+        log.info(isSilent ? 'client is silent' : 'client is back', { remoteAddr: this.remoteAddr });
+        this.#deps.onChange();
+      },
+    });
   }
 
   /** Asks for a work connection, and whether the client is still there: silence is noticed with the first use. */

@@ -12,6 +12,7 @@ import {
 } from '../../../test/support/frp-pair.ts';
 import type { Cleanup } from '../../../test/support/frp-pair.ts';
 import { checkLeaks } from '../../../test/support/leak-check.ts';
+import { waitFor } from '../../../test/support/wait.ts';
 import type { FrpServerHooks } from './types.ts';
 
 checkLeaks();
@@ -65,4 +66,21 @@ test('a lone provider that falls silent is waited for', async (t) => {
   const answer = await ask(visitor, '').catch(() => ''); // an end or an error, as it comes
   assert.equal(String(answer), '');
   assert.ok(performance.now() - began > 2000, 'nobody waited');
+});
+
+test('a watched client whose path is gone logs in on a new one within seconds', async (t) => {
+  const server = await startServer(t);
+  const hole = await startBlackHole(t, server.port as number);
+  const client = await startClient(t, hole.port, { isWatched: true });
+  await publish(client, await listenText(t, 'a'), { name: 'web.default.a' });
+  const before = server.sessions()[0]?.remoteAddr;
+  const began = performance.now();
+  hole.hold();
+  const isBack = (): boolean => {
+    const [proxy] = server.proxies();
+    return proxy !== undefined && proxy.remoteAddr !== before && !proxy.isLost;
+  };
+  // not as late as an unwatched one, which finds out after 30 s and 10 s
+  await waitFor(isBack, { what: 'the client on a new connection', timeoutMs: 25_000 });
+  t.diagnostic(`logged in again after ${Math.round(performance.now() - began)} ms`);
 });

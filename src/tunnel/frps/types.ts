@@ -96,6 +96,8 @@ export interface ProxyInfo {
   group: string;
   groupKey: string;
   startedAt: Date;
+  /** Whether its client, which asked to be watched, has given no sign of life for seconds. */
+  isLost: boolean;
   /** Open connections now. */
   connections: number;
   totalConnections: number;
