@@ -19,7 +19,7 @@ export function connectWebSocket(socket: Socket, host: string): Promise<Duplex> 
     });
     webSocket.once('open', () => {
       webSocket.removeListener('error', reject);
-      resolve(webSocketDuplex(webSocket));
+      resolve(webSocketDuplex(webSocket, { connection: socket, mayEndWithoutClose: true }));
     });
     webSocket.once('error', reject);
     webSocket.once('unexpected-response', (_request, { statusCode }) => {

@@ -2,6 +2,7 @@
  * A websocket as the duplex of bytes that frp carries over it: frame borders mean nothing, text and binary frames are
  * the same, and both directions are held back by the bytes that wait.
  */
+import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { TunnelError } from '../errors.ts';
@@ -27,9 +28,20 @@ const MAX_QUEUED_FOR_PONG_BYTES = 64 * 1024;
 /** Close code of a connection that ended without a close frame (RFC 6455 7.1.5). */
 const NO_CLOSE_FRAME = 1006;
 
+/** What is known of the connection under a websocket. */
+export interface WebSocketTransport {
+  /** What the websocket was made on. */
+  connection: Duplex;
+  /**
+   * Whether a connection that was shut down between two messages is an end, as it is for frp: frps up to 0.65 sends no
+   * close frame. One that is reset, or shut down within a message, is an error in any case.
+   */
+  mayEndWithoutClose: boolean;
+}
+
 /** Wraps an open websocket, which belongs to the duplex from here on. A connection that breaks is an error, not an end. */
-export function webSocketDuplex(socket: WebSocket): Duplex {
-  return new WebSocketDuplex(socket);
+export function webSocketDuplex(socket: WebSocket, transport: WebSocketTransport): Duplex {
+  return new WebSocketDuplex(socket, transport);
 }
 
 interface QueuedWrite {
@@ -38,11 +50,14 @@ interface QueuedWrite {
 
 class WebSocketDuplex extends Duplex {
   readonly #socket: WebSocket;
+  readonly #connection: Duplex;
   #error: Error | undefined;
+  #isShutDown = false;
 
-  constructor(socket: WebSocket) {
+  constructor(socket: WebSocket, { connection, mayEndWithoutClose }: WebSocketTransport) {
     super({ allowHalfOpen: true });
     this.#socket = socket;
+    this.#connection = connection;
     // A break between two owners (classification, TLS) is no reason to crash; the close that follows tells them.
     this.on('error', () => {});
     socket.on('message', (data: Buffer) => {
@@ -55,10 +70,13 @@ class WebSocketDuplex extends Duplex {
     socket.on('error', (err) => {
       this.#error = new TunnelError('protocol', `websocket: ${err.message}`, { cause: err });
     });
+    connection.once('end', () => {
+      this.#isShutDown = true;
+    });
     socket.on('close', (code) => {
+      const isEnd = code !== NO_CLOSE_FRAME || (mayEndWithoutClose && this.#isShutDown && isBetween(socket));
       if (this.#error !== undefined) this.destroy(this.#error);
-      else if (code === NO_CLOSE_FRAME)
-        this.destroy(new TunnelError('closed', 'websocket ended without a close'));
+      else if (!isEnd) this.destroy(new TunnelError('closed', 'websocket ended without a close'));
       else this.push(null);
     });
   }
@@ -106,7 +124,27 @@ class WebSocketDuplex extends Duplex {
   }
 
   override _destroy(err: Error | null, done: (err?: Error | null) => void): void {
-    if (this.#socket.readyState !== this.#socket.CLOSED) this.#socket.terminate();
+    if (this.#socket.readyState !== this.#socket.CLOSED) {
+      // An abort must not look like the end that a connection without a close frame may be. What has been shut down
+      // cannot be reset: it would stay open for ever.
+      const connection = this.#connection;
+      const isResettable = connection instanceof Socket && !connection.writableEnded;
+      if (isResettable && !this.#isEnded) connection.resetAndDestroy();
+      this.#socket.terminate();
+    }
     done(err);
   }
+
+  /** Whether both sides have said that they are done. */
+  get #isEnded(): boolean {
+    return this.writableEnded && this.readableEnded;
+  }
+}
+
+/** Whether the bytes that were received end with a message; only the package's receiver knows. */
+function isBetween(socket: WebSocket): boolean {
+  const { _receiver: receiver } = socket as unknown as {
+    _receiver?: { _bufferedBytes?: number; _fragmented?: number; _state?: number };
+  };
+  return receiver?._bufferedBytes === 0 && receiver._fragmented === 0 && receiver._state === 0;
 }

@@ -56,7 +56,8 @@ export class WebSocketUpgrades {
       return;
     }
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
-      this.#waiting.get(socket)?.(webSocketDuplex(webSocket));
+      const duplex = webSocketDuplex(webSocket, { connection: socket, mayEndWithoutClose: false });
+      this.#waiting.get(socket)?.(duplex);
     });
   }
 }

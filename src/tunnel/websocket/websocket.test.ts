@@ -238,6 +238,62 @@ test('a connection that ends without a close frame is an error, not an end', asy
   assert.equal(errorCode(got.error), TUNNEL_ERRORS.closed);
 });
 
+/** A client whose server is spoken in bytes: answers the upgrade, then sends `frames` and does `then`. */
+async function connectRaw(
+  t: TestContext,
+  frames: Buffer,
+  then: (socket: Socket) => void,
+): Promise<ByteStream> {
+  const port = await listenTcp(t, (socket) => {
+    socket.once('data', (request: Buffer) => {
+      const key = /Sec-WebSocket-Key: (\S+)/iu.exec(request.toString('latin1'))?.[1] ?? '';
+      const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+      socket.write(
+        `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+      );
+      socket.write(frames, () => then(socket));
+    });
+    socket.resume();
+  });
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  await waitFor(() => socket.readyState === 'open', { what: 'connection' });
+  return socketStream(await connectWebSocket(socket, '127.0.0.1'));
+}
+
+const TEXT_HI = hex('81026869');
+
+for (const [what, frames, isEnd] of [
+  ['between two messages is an end', TEXT_HI, true],
+  ['within a header is an error', Buffer.concat([TEXT_HI, hex('82')]), false],
+  ['within a payload is an error', Buffer.concat([TEXT_HI, hex('820468')]), false],
+  ['within a fragmented message is an error', Buffer.concat([TEXT_HI, hex('020168')]), false],
+] as const) {
+  test(`a server that shuts the connection down without a close frame, ${what}`, async (t) => {
+    const stream = await connectRaw(t, frames, (socket) => socket.end());
+    const got = collect(stream);
+    await waitFor(() => got.hasEnded || got.isClosed, { what: 'the end' });
+    assert.equal(got.bytes, 2);
+    assert.equal(got.hasEnded, isEnd);
+    stream.end();
+    await waitFor(() => got.isClosed, { what: 'close' });
+    assert.equal(got.error === undefined, isEnd);
+  });
+}
+
+test('a server that resets the connection between two messages aborts', async (t) => {
+  let far: Socket | undefined;
+  const got = collect(
+    await connectRaw(t, TEXT_HI, (socket) => {
+      far = socket;
+    }),
+  );
+  await waitFor(() => got.bytes === 2, { what: 'bytes' });
+  far?.resetAndDestroy();
+  await waitFor(() => got.isClosed, { what: 'close' });
+  assert.equal(got.hasEnded, false);
+  assert.notEqual(got.error, undefined);
+});
+
 test('a peer that sends pings and reads nothing is held back', async (t) => {
   const listener = await listen(t);
   const { socket } = await upgradeRaw(t, listener);
@@ -323,17 +379,21 @@ test('a reader that pauses holds the writer back, by bytes', async (t) => {
   await waitFor(() => near.queuedBytes === 0 && atNear.drains > 0, { what: 'drained' });
 });
 
-test('a destroyed end tells the other that it was cut off', async (t) => {
-  const [near, far] = await pair(t);
-  const atFar = collect(far);
-  collect(near);
-  near.write(Buffer.from('half an ans'));
-  await waitFor(() => atFar.bytes > 0, { what: 'bytes' });
-  near.destroy(new Error('changed its mind'));
-  await waitFor(() => atFar.isClosed, { what: 'close' });
-  assert.equal(atFar.hasEnded, false);
-  assert.notEqual(atFar.error, undefined);
-});
+for (const who of ['client', 'server'] as const) {
+  test(`a ${who} that is destroyed tells the other that it was cut off`, async (t) => {
+    const ends = await pair(t);
+    const [near, far] = who === 'client' ? ends : ends.toReversed();
+    assert.ok(near !== undefined && far !== undefined);
+    const atFar = collect(far);
+    collect(near);
+    near.write(Buffer.from('half an ans'));
+    await waitFor(() => atFar.bytes > 0, { what: 'bytes' });
+    near.destroy(new Error('changed its mind'));
+    await waitFor(() => atFar.isClosed, { what: 'close' });
+    assert.equal(atFar.hasEnded, false);
+    assert.notEqual(atFar.error, undefined);
+  });
+}
 
 test('a server that answers otherwise is no server for the client', async (t) => {
   for (const answer of ['HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n', 'nonsense\r\n\r\n', '']) {
