@@ -54,6 +54,8 @@ interface Transport {
   origin: SessionOrigin;
   /** Set once a client logged in over it, or named the run id of one that did. */
   isKnown: boolean;
+  /** The client that logged in over it. */
+  runId: string | undefined;
   /** It counts as pending no longer. Idempotent. */
   settle(): void;
 }
@@ -228,6 +230,7 @@ class TunnelServer implements FrpServer {
     let timer: Timer | undefined;
     const transport: Transport = {
       isKnown: false,
+      runId: undefined,
       settle,
       origin: {
         remoteAddr,
@@ -265,7 +268,7 @@ class TunnelServer implements FrpServer {
   #serveSingle(stream: ByteStream, remoteAddr: string, settle: () => void): void {
     const cut = (err: Error): void => stream.destroy(err);
     const origin = { remoteAddr, isMultiplexed: false, mux: undefined, cut };
-    this.#serve(stream, { isKnown: false, settle, origin });
+    this.#serve(stream, { isKnown: false, runId: undefined, settle, origin });
   }
 
   /** Serves one logical connection by its first message. */
@@ -290,9 +293,12 @@ class TunnelServer implements FrpServer {
     if (this.#sessions.has(first.body.run_id)) this.#know(transport);
     if (!transport.origin.isMultiplexed) transport.settle();
     if (first.name === 'NewVisitorConn') {
-      await this.#visitors.serve(channel, first.body, transport.origin.remoteAddr).catch((err: unknown) => {
+      // Clients before 0.50 do not say who they are, but the connection they logged in over does.
+      const { body } = first;
+      const request = body.run_id === '' ? { ...body, run_id: transport.runId ?? '' } : body;
+      await this.#visitors.serve(channel, request, transport.origin.remoteAddr).catch((err: unknown) => {
         this.#log.debug('visitor refused', {
-          target: first.body.proxy_name,
+          target: request.proxy_name,
           remoteAddr: transport.origin.remoteAddr,
           error: err,
         });
@@ -345,6 +351,7 @@ class TunnelServer implements FrpServer {
       onClose: (closed) => this.#closed(closed),
     });
     this.#know(transport);
+    transport.runId = runId;
     this.#sessions.set(runId, session);
     channel.send(message('LoginResp', { version: protocolVersion, run_id: runId }));
     session.start();

@@ -118,7 +118,7 @@ export class Visitors {
   }
 
   #sessionOf(request: Request): ServerSession | undefined {
-    // Clients before 0.50 send no run id; they count as the empty user, as with frps.
+    // Clients before 0.50 without a mux stay unknown; they count as the empty user, as with frps.
     if (request.run_id === '') return undefined;
     const session = this.#deps.session(request.run_id);
     if (session === undefined)
