@@ -257,7 +257,7 @@ function assertSeconds(seconds: number, wanted: number): void {
 }
 
 test('our server keeps to the bandwidth limit a real frpc asks it for, over all connections', async (t) => {
-  const frpc = requireFrp(t, 'frpc');
+  const frpc = requireFrp(t, 'frpc', 'bandwidth limits that the server keeps');
   if (frpc === undefined) return;
   const server = await startServer(t);
   const proxy = (name: string, mode: string, limit: string, service: number): string => `
@@ -281,27 +281,42 @@ transport.bandwidthLimitMode = "${mode}"`;
   assert.ok((await timeDownload(portOf('free'))) < 1);
 });
 
-test('our client keeps to its own bandwidth limit on a real frps, and asks frps for one', async (t) => {
-  const frps = requireFrp(t, 'frps');
-  if (frps === undefined) return;
-  const [port, first, second] = (await freePorts(3)) as [number, number, number];
-  await startFrp(
-    t,
-    frps,
-    `bindAddr = "127.0.0.1"\nbindPort = ${port}\nauth.token = "secret"`,
-    'frps started',
-  );
-  const client = await startClient(t, port);
-  const service = await listenLimited(t);
-  for (const [remotePort, bandwidthLimitMode] of [
-    [first, 'client'],
-    [second, 'server'],
-  ] as const) {
-    const definition = { type: 'tcp', remotePort, bandwidthLimit: '200KB', bandwidthLimitMode } as const;
-    await publish(client, service, { name: bandwidthLimitMode, ...definition });
-    assertSeconds(await timeDownload(remotePort), LIMITED_SECONDS);
-  }
+test('a real frpc keeps to its own bandwidth limit on our server', async (t) => {
+  const frpc = requireFrp(t, 'frpc', 'bandwidth limits');
+  if (frpc === undefined) return;
+  const server = await startServer(t);
+  const [remotePort] = (await freePorts(1)) as [number];
+  const config = `${head(server.port)}
+[[proxies]]
+name = "slow"
+type = "tcp"
+localPort = ${await listenLimited(t)}
+remotePort = ${remotePort}
+transport.bandwidthLimit = "200KB"`;
+  await startFrp(t, frpc, config, '[slow] start proxy success');
+  assertSeconds(await timeDownload(remotePort), LIMITED_SECONDS);
 });
+
+for (const [bandwidthLimitMode, what, needs] of [
+  ['client', 'keeps to its own bandwidth limit on a real frps', false],
+  ['server', 'asks a real frps for a bandwidth limit', 'bandwidth limits that the server keeps'],
+] as const) {
+  test(`our client ${what}`, async (t) => {
+    const frps = requireFrp(t, 'frps', needs);
+    if (frps === undefined) return;
+    const [port, remotePort] = (await freePorts(2)) as [number, number];
+    await startFrp(
+      t,
+      frps,
+      `bindAddr = "127.0.0.1"\nbindPort = ${port}\nauth.token = "secret"`,
+      'frps started',
+    );
+    const client = await startClient(t, port);
+    const definition = { type: 'tcp', remotePort, bandwidthLimit: '200KB', bandwidthLimitMode } as const;
+    await publish(client, await listenLimited(t), { name: 'slow', ...definition });
+    assertSeconds(await timeDownload(remotePort), LIMITED_SECONDS);
+  });
+}
 
 for (const type of ['tcp', 'http'] as const) {
   test(`a proxy of a real frpc appears and disappears with its ${type} health check`, async (t) => {
@@ -403,7 +418,7 @@ function knock(port: number): Promise<string> {
 for (const version of ['v1', 'v2'] as const) {
   test(`a PROXY header ${version} of a real frpc names the user that our server saw, and ours names frps' user`, async (t) => {
     const frps = requireFrp(t, 'frps');
-    const frpc = requireFrp(t, 'frpc');
+    const frpc = requireFrp(t, 'frpc', 'PROXY headers that name IPv4 addresses');
     if (frps === undefined || frpc === undefined) return;
     const [frpsPort, onOurs, onFrps] = (await freePorts(3)) as [number, number, number];
     const server = await startServer(t);

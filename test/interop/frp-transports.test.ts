@@ -87,11 +87,6 @@ type ClientSettings = Partial<FrpClientConfig>;
 const OURS_V2: ClientSettings = { wireProtocol: 'v2' };
 const OURS_WEBSOCKET: ClientSettings = { transport: 'websocket' };
 
-function needsOf({ wireProtocol, transport, tcpMux }: ClientSettings) {
-  if (wireProtocol === 'v2') return 'wire protocol v2';
-  return transport === 'websocket' && tcpMux === false && 'ends of websockets without a mux';
-}
-
 for (const [what, settings, client] of [
   ['v2, TLS and mux', '', { ...OURS_V2, tls: {} }],
   ['v2, plain with mux', '', OURS_V2],
@@ -109,7 +104,7 @@ for (const [what, settings, client] of [
   ['websocket, v2, TLS and mux', 'transport.tls.force = true', { ...OURS_WEBSOCKET, ...OURS_V2, tls: {} }],
 ] as const satisfies readonly (readonly [string, string, ClientSettings])[]) {
   test(`our client provides and visits on a real frps: ${what}`, async (t) => {
-    const frps = requireFrp(t, 'frps', needsOf(client));
+    const frps = requireFrp(t, 'frps', 'wireProtocol' in client && 'wire protocol v2');
     if (frps === undefined) return;
     const port = await startServerProgram(t, frps, settings);
     const provider = await startClient(t, port, client);

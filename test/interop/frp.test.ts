@@ -63,28 +63,31 @@ ${proxy}`,
   });
 }
 
-test('a real frpc that proves heartbeats and work connections is served, one that does not is refused', async (t) => {
-  const frpc = requireFrp(t, 'frpc');
-  if (frpc === undefined) return;
-  const server = await startServer(t, { additionalScopes: ['HeartBeats', 'NewWorkConns'] });
-  const service = await listenData(t);
-  const config = (scopes: string): string => `serverAddr = "127.0.0.1"
+for (const wire of ['v1', 'v2'] as const) {
+  test(`a real frpc that proves heartbeats and work connections is served, one that does not is refused: ${wire}`, async (t) => {
+    const frpc = requireFrp(t, 'frpc', wire === 'v2' ? 'wire protocol v2' : 'scopes of the token');
+    if (frpc === undefined) return;
+    const server = await startServer(t, { additionalScopes: ['HeartBeats', 'NewWorkConns'] });
+    const service = await listenData(t);
+    const config = (scopes: string): string => `serverAddr = "127.0.0.1"
 serverPort = ${server.port}
 auth.token = "secret"
 auth.additionalScopes = ${scopes}
 transport.heartbeatInterval = 1
 transport.heartbeatTimeout = 5
+${wire === 'v2' ? 'transport.wireProtocol = "v2"' : ''}
 [[proxies]]
 name = "tcp${scopes.length}"
 type = "tcp"
 localPort = ${service}`;
-  await startFrp(t, frpc, config('["HeartBeats", "NewWorkConns"]'), 'start proxy success');
-  const port = server.proxies()[0]?.remotePort as number;
-  const before = server.sessions()[0]?.lastSeenAt.getTime() ?? 0;
-  await waitFor(() => (server.sessions()[0]?.lastSeenAt.getTime() ?? 0) > before, { what: 'a heartbeat' });
-  assert.equal(await download(port), HASH);
-  await startFrp(t, frpc, config('[]'), 'invalid heartbeat');
-});
+    await startFrp(t, frpc, config('["HeartBeats", "NewWorkConns"]'), 'start proxy success');
+    const port = server.proxies()[0]?.remotePort as number;
+    const before = server.sessions()[0]?.lastSeenAt.getTime() ?? 0;
+    await waitFor(() => (server.sessions()[0]?.lastSeenAt.getTime() ?? 0) > before, { what: 'a heartbeat' });
+    assert.equal(await download(port), HASH);
+    await startFrp(t, frpc, config('[]'), 'invalid heartbeat');
+  });
+}
 
 for (const [what, settings, client] of [
   ['TLS and mux', '', { tls: {} }],
@@ -99,7 +102,10 @@ for (const [what, settings, client] of [
 ] as const) {
   for (const useEncryption of [false, true]) {
     test(`our client provides and visits on a real frps: ${what}${useEncryption ? ', payload encrypted' : ''}`, async (t) => {
-      const frps = requireFrp(t, 'frps');
+      const needs = what.includes('TLS')
+        ? 'TLS without a marker'
+        : what === 'all scopes' && 'scopes of the token';
+      const frps = requireFrp(t, 'frps', needs);
       if (frps === undefined) return;
       const [port] = (await freePorts(1)) as [number];
       await startFrp(
