@@ -1,7 +1,9 @@
 /** Which way of logging in comes next: what the server still accepts, of what we have, in the order we were given. */
 import type { AnyAuthMethod } from 'ssh2';
-import { errorCode, errorMessage } from '../lib/errors.ts';
-import { libraryKey } from './certificate-auth.ts';
+import { EdgeError, errorCode, errorMessage } from '../lib/errors.ts';
+import { SocketAgent } from './agent-auth.ts';
+import type { AgentHooks } from './agent-auth.ts';
+import { libraryKey } from './library-keys.ts';
 import type { PrivateKey } from './private-key.ts';
 
 /**
@@ -50,11 +52,15 @@ export interface AuthPlan {
   readonly problems: string[];
 }
 
-/** Plans a login of `user`. `onGivenUp` is called when somebody wants no more while the server waits for answers. */
+/**
+ * Plans a login of `user`. `onGivenUp` is called when somebody wants no more while the server waits for answers; `hooks`
+ * around what an agent signs.
+ */
 export function planAuthentication(
   user: string,
   methods: readonly AuthMethod[],
   onGivenUp: (err: unknown) => void,
+  hooks: AgentHooks = { onAsked: () => {}, onAnswered: () => {} },
 ): AuthPlan {
   const left = methods.map((method) => ({ method, attempts: 0, isGivenUp: false }));
   const tried: string[] = [];
@@ -70,7 +76,7 @@ export function planAuthentication(
     switch (method.kind) {
       case 'agent':
         note('agent');
-        return { type: 'agent', username: user, agent: method.socket };
+        return { type: 'agent', username: user, agent: new SocketAgent(method.socket, hooks) };
       case 'key': {
         const key = await method.load();
         if (key === undefined) return undefined;
@@ -129,7 +135,8 @@ export function planAuthentication(
             if (method !== undefined) return method;
           } catch (err) {
             if (isGivenUp(err)) throw err;
-            problems.push(errorMessage(err));
+            const hint = err instanceof EdgeError ? err.hint : undefined;
+            problems.push(errorMessage(err) + (hint === undefined ? '' : `: ${hint}`));
           }
         }
       }

@@ -24,6 +24,10 @@ export interface Certificate {
  * the key is encrypted and there is no passphrase, or not the right one.
  */
 export function readPrivateKey(text: string, source: string, passphrase?: string): PrivateKey | undefined {
+  if (isTokenKey(text))
+    throw new SshError('key', `${source}: the key of a hardware token signs through an ssh-agent only`, {
+      hint: 'give it to one with ssh-add, or use ssh -o ProxyCommand="edge ctl ssh-proxy %h"',
+    });
   const result = utils.parseKey(text, passphrase) as ParsedKey | ParsedKey[] | Error;
   if (result instanceof Error) {
     const isLocked =
@@ -40,9 +44,19 @@ export function readPrivateKey(text: string, source: string, passphrase?: string
 /** OpenSSH's own format says so inside: the name of the cipher comes after 15 bytes of magic and a length. */
 function isEncrypted(text: string): boolean {
   if (/ENCRYPTED|^Encryption: (?!none)/mu.test(text)) return true;
+  const cipher = openSshContent(text).subarray(19);
+  return cipher.length > 0 && !cipher.toString('latin1').startsWith('none');
+}
+
+/** Whether the secret of a key is in a token: the public half says so, which is never encrypted. */
+function isTokenKey(text: string): boolean {
+  return /sk-[-a-z0-9]+@openssh\.com/u.test(openSshContent(text).subarray(0, 512).toString('latin1'));
+}
+
+/** What stands between the lines of OpenSSH's own format. */
+function openSshContent(text: string): Buffer {
   const [, base64 = ''] = /-----BEGIN OPENSSH PRIVATE KEY-----([^-]+)/u.exec(text) ?? [];
-  const cipher = Buffer.from(base64, 'base64').subarray(19);
-  return base64 !== '' && !cipher.toString('latin1').startsWith('none');
+  return Buffer.from(base64, 'base64');
 }
 
 const CERTIFICATE_LINE = /^(\S+-cert-v01@openssh\.com) ([A-Za-z0-9+/]+={0,2})(?:\s|$)/u;

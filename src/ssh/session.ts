@@ -10,7 +10,7 @@ import { errorMessage, UsageError } from '../lib/errors.ts';
 import type { ByteStream } from '../tunnel/byte-stream.ts';
 import { planAuthentication } from './authentication.ts';
 import type { AuthMethod, AuthPlan } from './authentication.ts';
-import { acceptCertificates } from './certificate-auth.ts';
+import { acceptSpecialKeys } from './library-keys.ts';
 import { sessionChannel } from './channel.ts';
 import type { SshChannel } from './channel.ts';
 import { SshError } from './errors.ts';
@@ -115,9 +115,13 @@ export function openSessionOver(sock: Duplex, options: SessionOptions): Promise<
       const timer = clock.after(FAREWELL_MS, () => sock.destroy());
       sock.once('close', () => timer.cancel());
     };
-    const plan = planAuthentication(user, options.methods, (err) =>
-      fail(describeFailure(err, plan, options)),
-    );
+    const onGivenUp = (err: unknown): void => fail(describeFailure(err, plan, options));
+    const plan = planAuthentication(user, options.methods, onGivenUp, {
+      onAsked: () => silence.cancel(),
+      onAnswered: () => {
+        if (!sock.destroyed) expectAnswer();
+      },
+    });
     let silence = clock.after(0, () => {});
     const expectAnswer = (): void => {
       silence.cancel();
@@ -180,7 +184,7 @@ export function openSessionOver(sock: Duplex, options: SessionOptions): Promise<
     if (signal?.aborted === true) onAbort();
     try {
       client.connect(config);
-      acceptCertificates(client);
+      acceptSpecialKeys(client);
     } catch (err) {
       fail(describeFailure(err, plan, options));
     }

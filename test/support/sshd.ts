@@ -81,7 +81,8 @@ export async function startSshd(
       return current;
     },
     async killAll() {
-      for (const pid of descendants(current.pid).reverse()) {
+      // from the top: no sshd is left to tell of a command that ends
+      for (const pid of descendants(current.pid)) {
         try {
           kill(pid, 'SIGKILL');
         } catch {
