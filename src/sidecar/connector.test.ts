@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { createStreamPair } from '../../test/support/stream-pair.ts';
 import { TunnelError } from '../tunnel/errors.ts';
+import { SealError } from '../tunnel/seal/errors.ts';
 import { createBalancer } from './balancer.ts';
 import { createConnector } from './connector.ts';
 import type { ConnectRequest, RouterChoice } from './connector.ts';
@@ -22,8 +23,9 @@ const router = (name: string, openVisitor: Visit): RouterChoice => ({
   tier: 0,
   connections: 0,
   roundTripMs: undefined,
-  client: { openVisitor },
+  client: { openVisitor, probe: () => 0 },
   proxyName: 'a.b',
+  providers: [],
 });
 
 function setUp(choices: () => RouterChoice[], maxParked = 10) {
@@ -70,6 +72,30 @@ test('a Router that was silent comes last for a while, and first again after an 
   visit = accepts;
   await clock.advanceAsync(5000);
   assert.equal((await connector.open(request, never)).router, 'one');
+});
+
+test('a provider that fails is followed by another one at once, through any Router', async () => {
+  const asked: (string | undefined)[] = [];
+  const visit: Visit = (request) => {
+    asked.push(request.metas?.['avoid']);
+    const provider = `p${asked.length}`;
+    request.onAdmitted?.(provider);
+    return provider === 'p3'
+      ? accepts(request)
+      : Promise.reject(new SealError('secret', `${provider} has another secret`));
+  };
+  const failed: string[] = [];
+  const { clock, connector, request } = setUp(() => [router('one', visit)]);
+  const opened = connector.open(
+    {
+      ...request,
+      avoid: () => failed,
+      watch: { hasOther: () => true, late: () => {}, failed: (provider) => failed.push(provider) > 0 },
+    },
+    never,
+  );
+  assert.equal((await opened).router, 'one');
+  assert.deepEqual([asked, clock.now()], [[undefined, 'p1', 'p1,p2'], 0]);
 });
 
 test('a connection waits for a Router and continues the moment one comes', async () => {

@@ -2,18 +2,21 @@
 import { Backoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { sleep } from '../lib/clock.ts';
-import { EdgeError, errorCode, errorMessage } from '../lib/errors.ts';
+import { EdgeError } from '../lib/errors.ts';
 import type { ByteStream } from '../tunnel/byte-stream.ts';
-import { TUNNEL_ERRORS } from '../tunnel/errors.ts';
 import type { FrpClient, VisitorRequest } from '../tunnel/frpc/types.ts';
+import { attempt, isSilent } from './attempt.ts';
+import type { AttemptResult, ProviderWatch } from './attempt.ts';
 import type { Balancer, Choice, LbPolicy } from './balancer.ts';
 import { sealTo } from './sealing.ts';
 import type { ServiceSeal } from './sealing.ts';
 
 /** A Router that may carry the connection, and what to ask it for. */
 export interface RouterChoice extends Choice {
-  client: Pick<FrpClient, 'openVisitor'>;
+  client: Pick<FrpClient, 'openVisitor' | 'probe'>;
   proxyName: string;
+  /** The proxies of those that are ready there, as far as is known. */
+  providers: readonly string[];
 }
 
 /** One connection that is wanted. */
@@ -25,15 +28,25 @@ export interface ConnectRequest {
   balancer: Balancer;
   policy: LbPolicy | 'inOrder';
   sourceIp: string;
-  visitor: Omit<VisitorRequest, 'proxyName' | 'seal'>;
+  visitor: Omit<VisitorRequest, 'proxyName' | 'seal' | 'onAdmitted'>;
   /** Providers to stay away from if there are others, as things are now. */
   avoid?: () => readonly string[];
+  /** Judges those that are chosen; without it only Routers are judged. */
+  watch?: ProviderWatch;
   /** How to seal it; absent never does. */
   seal?: ServiceSeal;
   /** How long to wait for a Router that can carry it, milliseconds. */
   parkTimeoutMs: number;
-  /** How long one Router may take to answer, milliseconds; while there are others it gets less. */
+  /** How long one Router, and then its provider, may take to answer, milliseconds; while there are others they get less. */
   connectTimeoutMs: number;
+}
+
+/** An open stream to a service, and the way it takes. */
+export interface OpenedStream {
+  stream: ByteStream;
+  router: string;
+  /** Whether the Router gives no sign of life: then a provider that says nothing is not to blame. */
+  isRouterSilent(): boolean;
 }
 
 /** A connection that is opened again, since no provider took it. */
@@ -63,11 +76,7 @@ export interface Connector {
    * EDGE_ERR_SIDECAR_NO_ROUTER when no Router could carry it in time, EDGE_ERR_SIDECAR_PARKED_LIMIT when too many
    * wait already, EDGE_ERR_SIDECAR_STOPPED when the signal aborts.
    */
-  open(
-    request: ConnectRequest,
-    signal: AbortSignal,
-    again?: Reopening,
-  ): Promise<{ stream: ByteStream; router: string }>;
+  open(request: ConnectRequest, signal: AbortSignal, again?: Reopening): Promise<OpenedStream>;
   /** Routers, their services or their clients changed: waiting connections look again. */
   wake(): void;
 }
@@ -80,8 +89,6 @@ export interface ConnectorDeps {
   maxParked: number;
 }
 
-/** A Router that answers neither yes nor no gets this long while there is another one to try. */
-const ATTEMPT_MS = 2000;
 /** How long a Router that was silent is tried after all others. */
 const SUSPECT_MS = 5000;
 /** Added to its tier: behind every tier there is. */
@@ -99,44 +106,23 @@ export function createConnector(deps: ConnectorDeps): Connector {
   /** Routers that did not answer lately, and until when they come last. */
   const suspects = new Map<string, number>();
 
-  const attempt = async (
+  /** Tries one Router, and remembers when it is silent. */
+  const tryRouter = async (
     choice: RouterChoice,
     request: ConnectRequest,
     isLast: boolean,
     signal: AbortSignal,
-  ): Promise<ByteStream> => {
-    const abort = new AbortController();
-    const onAbort = (): void => abort.abort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    let isSilent = false;
-    const limitMs = isLast ? request.connectTimeoutMs : Math.min(ATTEMPT_MS, request.connectTimeoutMs);
-    const timer = clock.after(limitMs, () => {
-      isSilent = true;
-      abort.abort();
-    });
-    try {
-      const avoided = request.avoid?.() ?? [];
-      const visitor =
-        avoided.length === 0
-          ? request.visitor
-          : { ...request.visitor, metas: { ...request.visitor.metas, avoid: avoided.join(',') } };
-      const stream = await choice.client.openVisitor(
-        { ...visitor, ...sealTo(request.seal, choice.proxyName), proxyName: choice.proxyName },
-        abort.signal,
-      );
-      suspects.delete(choice.name);
-      return stream;
-    } catch (err) {
-      if (!isSilent && errorCode(err) !== TUNNEL_ERRORS.timeout) throw err;
+  ): Promise<AttemptResult> => {
+    const { client, proxyName, roundTripMs } = choice;
+    const avoided = request.avoid?.() ?? [];
+    const metas = { ...request.visitor.metas, ...(avoided.length === 0 ? {} : { avoid: avoided.join(',') }) };
+    const visitor = { ...request.visitor, metas, ...sealTo(request.seal, proxyName), proxyName };
+    const { watch, connectTimeoutMs: limitMs } = request;
+    const result = await attempt({ client, visitor, roundTripMs, isLast, limitMs, watch }, clock, signal);
+    if (result.stream === undefined && result.isRouterSilent)
       suspects.set(choice.name, clock.now() + SUSPECT_MS);
-      throw new EdgeError('EDGE_ERR_SIDECAR_ROUTER_SILENT', 'no answer in time', {
-        cause: err,
-        retryable: true,
-      });
-    } finally {
-      timer.cancel();
-      signal.removeEventListener('abort', onAbort);
-    }
+    else if (!signal.aborted) suspects.delete(choice.name);
+    return result;
   };
 
   /** The Routers to try, in order; one that was silent a moment ago would cost each connection the same wait. */
@@ -189,7 +175,7 @@ export function createConnector(deps: ConnectorDeps): Connector {
     signal: AbortSignal,
     wait: WaitingRoom,
     again: Reopening | undefined,
-  ): Promise<{ stream: ByteStream; router: string }> => {
+  ): Promise<OpenedStream> => {
     const deadline = again?.deadline ?? clock.now() + request.parkTimeoutMs;
     const retry = new Backoff(RETRY, deps.random);
     let reason = 'no Router that is online has a ready provider';
@@ -201,18 +187,23 @@ export function createConnector(deps: ConnectorDeps): Connector {
     for (;;) {
       const changed = change.signal; // taken before looking, so that no change in between is missed
       const choices = candidates(request);
+      let mayMove = false;
       for (const [at, choice] of choices.entries()) {
-        try {
-          const stream = await attempt(choice, request, at === choices.length - 1, signal);
-          if (!signal.aborted) return { stream, router: choice.name };
-          stream.destroy();
-        } catch (err) {
-          reason = `Router ${choice.name}: ${errorMessage(err)}`;
+        const { name: router, client, roundTripMs } = choice;
+        const result = await tryRouter(choice, request, at === choices.length - 1, signal);
+        if (signal.aborted) {
+          result.stream?.destroy();
+          throw stopped(request);
         }
-        if (signal.aborted) throw stopped(request);
+        if (result.stream !== undefined)
+          return { stream: result.stream, router, isRouterSilent: () => isSilent(client, roundTripMs) };
+        reason = `Router ${router}: ${result.reason}`;
         counters.retried++;
+        ({ mayMove } = result);
+        if (mayMove) break; // the order of Routers may be another one now
       }
       const leftMs = deadline - clock.now();
+      if (mayMove && leftMs > 0) continue;
       if (leftMs <= 0) throw noRouter(request, reason);
       wait.enter(request.service);
       await park(choices.length === 0 ? leftMs : Math.min(leftMs, retry.next()), changed, signal);

@@ -140,6 +140,7 @@ export function routerChoices(
       name: view.name,
       client,
       proxyName: `${request.key}${needsPort ? `:${request.port}` : ''}${request.protocol === 'UDP' ? '/udp' : ''}`,
+      providers: providers.filter(({ port }) => !needsPort || port === request.port).map(({ id }) => id),
       tier: isOffered ? tierOf(view, request, providers) : TIER.guess,
       connections: request.connections.get(view.name) ?? 0,
       roundTripMs: client.roundTripMs,

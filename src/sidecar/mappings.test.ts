@@ -31,7 +31,9 @@ function setUp(t: TestContext, clock: Clock = systemClock) {
     connections: 0,
     roundTripMs: undefined,
     proxyName: 'web.default',
+    providers: [],
     client: {
+      probe: () => 0,
       openVisitor(request) {
         const [near, far] = createStreamPair();
         visits.push({ request, far, received: collect(far) });

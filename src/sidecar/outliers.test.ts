@@ -78,6 +78,17 @@ test('a provider that is late is left alone until it answers, or some seconds ar
   assert.deepEqual(outliers.avoided(), []);
 });
 
+test('one silence is enough, and what is left out for sure is told', () => {
+  const { clock, outliers } = setUp();
+  outliers.failed('a', true);
+  assert.deepEqual([outliers.ejected, outliers.isLeftOut('a')], [1, true]);
+  clock.advance(1000);
+  assert.equal(outliers.isLeftOut('a'), false); // a share of its connections is not nothing
+  assert.deepEqual(outliers.avoided(), ['a']);
+  outliers.late('a');
+  assert.equal(outliers.isLeftOut('a'), true);
+});
+
 test('nobody is left out when it is switched off, and few are named at once', () => {
   const off = setUp(0);
   off.fail(10);

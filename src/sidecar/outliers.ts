@@ -20,10 +20,13 @@ export interface Outliers {
   readonly ejected: number;
   /** How often one was left out. */
   readonly ejections: number;
+  /** Whether a provider is left out now, come what may: late, or in the time after its failures. */
+  isLeftOut(provider: string): boolean;
   succeeded(provider: string): void;
   /** It has not answered for a moment: others are tried until it does, or some seconds are over. */
   late(provider: string): void;
-  failed(provider: string): void;
+  /** One that was silent is left out at once: its failures cost those that meet it a second each. */
+  failed(provider: string, isSilent?: boolean): void;
 }
 
 /** The longest time is this many times the first. */
@@ -35,7 +38,7 @@ const LATE_MS = 5000;
 /** Providers that are remembered; beyond, the one that failed longest ago is forgotten. */
 const MAX_PROVIDERS = 256;
 /** Names in one request to a Router, whose messages are bounded. */
-const MAX_AVOIDED = 16;
+export const MAX_AVOIDED = 16;
 
 interface Entry {
   /** In a row. */
@@ -99,6 +102,11 @@ export function createOutliers(
     get ejections() {
       return ejections;
     },
+    isLeftOut(provider) {
+      const entry = entries.get(provider);
+      const isEjected = entry !== undefined && shareOf(entry) === 0;
+      return (isEjected && settings().afterFailures > 0) || (lateUntil.get(provider) ?? 0) > clock.now();
+    },
     late(provider) {
       if (lateUntil.size < MAX_PROVIDERS || lateUntil.has(provider))
         lateUntil.set(provider, clock.now() + LATE_MS);
@@ -110,7 +118,7 @@ export function createOutliers(
       entry.failures = 0;
       if (shareOf(entry) === 1) entries.delete(provider);
     },
-    failed(provider) {
+    failed(provider, isSilent = false) {
       const { afterFailures } = settings();
       if (afterFailures === 0) return;
       const entry = entries.get(provider) ?? {
@@ -127,7 +135,7 @@ export function createOutliers(
       if (share === 0) return; // a connection from before
       entry.failures++;
       // on its way back one failure is enough
-      if (entry.failures >= afterFailures || share < 1) eject(entry);
+      if (isSilent || entry.failures >= afterFailures || share < 1) eject(entry);
     },
   };
 }

@@ -7,16 +7,17 @@ import { waitFor } from '../../test/support/wait.ts';
 import { errorCode } from '../lib/errors.ts';
 import { HIGH_WATER_BYTES } from '../tunnel/byte-stream.ts';
 import { confirmedStream, confirmingStream } from '../tunnel/confirmation.ts';
+import { YamuxError } from '../tunnel/yamux/errors.ts';
+import type { OpenedStream } from './connector.ts';
 import { retryingStream } from './retrying-stream.ts';
-import type { OpenedStream } from './retrying-stream.ts';
 
 /** Providers that a connection meets one after the other; each opening is held until `release`. */
-function setUp({ isHeld = false } = {}) {
+function setUp({ isHeld = false, hasOther = false } = {}) {
   const clock = new FakeClock();
   const providers: (ReturnType<typeof confirmingStream> & { received: ReturnType<typeof collect> })[] = [];
-  const outcomes: [boolean, string | undefined][] = [];
+  const outcomes: [string, string][] = [];
+  let isRouterSilent = false;
   const moves: string[] = [];
-  const late: (string | undefined)[] = [];
   let release = (): void => {};
   let failure: Error | undefined;
   const open = (): OpenedStream => {
@@ -24,7 +25,11 @@ function setUp({ isHeld = false } = {}) {
     const [near, far] = createStreamPair();
     const { stream, confirmation } = confirmingStream(far, clock);
     providers.push({ stream, confirmation, received: collect(stream) });
-    return { stream: confirmedStream(near, `p${at}`), router: `r${at}` };
+    return {
+      stream: confirmedStream(near, `p${at}`),
+      router: `r${at}`,
+      isRouterSilent: () => isRouterSilent,
+    };
   };
   const stream = retryingStream(open(), {
     clock,
@@ -38,8 +43,15 @@ function setUp({ isHeld = false } = {}) {
       return open();
     },
     onMoved: ({ router }) => moves.push(router),
-    onOutcome: (isAccepted, provider) => outcomes.push([isAccepted, provider]),
-    onLate: (provider) => late.push(provider),
+    onAccepted: (provider) => outcomes.push(['accepted', provider]),
+    watch: {
+      hasOther: () => hasOther,
+      late: (provider) => outcomes.push(['late', provider]),
+      failed(provider, isSilent) {
+        outcomes.push([isSilent ? 'silent' : 'failed', provider]);
+        return false;
+      },
+    },
   });
   const received = collect(stream);
   return {
@@ -49,7 +61,9 @@ function setUp({ isHeld = false } = {}) {
     providers,
     outcomes,
     moves,
-    late,
+    loseRouter: (): void => {
+      isRouterSilent = true;
+    },
     release: () => release(),
     failWith: (err: Error): void => {
       failure = err;
@@ -71,8 +85,8 @@ test('what a refused provider was sent goes to the next one, the end too', async
   await waitFor(() => received.isClosed, { what: 'closed' });
   assert.deepEqual([received.text(), received.error], ['answer', undefined]);
   assert.deepEqual(outcomes, [
-    [false, 'p1'],
-    [true, 'p2'],
+    ['failed', 'p1'],
+    ['accepted', 'p2'],
   ]);
   assert.deepEqual(moves, ['r2']);
 });
@@ -98,7 +112,7 @@ test('after a provider has accepted nothing is sent again', async () => {
   providers[0]?.stream.destroy(new Error('gone'));
   await waitFor(() => received.isClosed, { what: 'closed' });
   assert.equal(providers.length, 1);
-  assert.deepEqual(outcomes, [[true, 'p1']]);
+  assert.deepEqual(outcomes, [['accepted', 'p1']]);
 });
 
 test('an application that sends more than is kept stays with its provider', async () => {
@@ -123,22 +137,49 @@ test('without a stream the source is held back, and let go with the next one', a
   assert.equal(stream.queuedBytes, 0);
 });
 
-test('a silent provider is left after its time, unless it may have got something', async () => {
+test('a silent provider is late, then left, unless it may have got something', async () => {
   const quiet = setUp();
-  quiet.clock.advance(999);
-  assert.deepEqual(quiet.late, []);
+  quiet.clock.advance(499);
+  assert.deepEqual(quiet.outcomes, []);
   quiet.clock.advance(1);
-  assert.deepEqual(quiet.late, ['p1']);
-  quiet.clock.advance(1999);
+  assert.deepEqual(quiet.outcomes, [['late', 'p1']]);
+  quiet.clock.advance(2499);
   assert.equal(quiet.providers.length, 1);
   quiet.clock.advance(1);
   await waitFor(() => quiet.providers.length === 2, { what: 'a second provider' });
-  const asked = setUp();
+  assert.deepEqual(quiet.outcomes[1], ['silent', 'p1']);
+  const asked = setUp({ hasOther: true });
   asked.stream.write(Buffer.from('x'));
   asked.clock.advance(3000);
   await new Promise(setImmediate);
   assert.equal(asked.providers.length, 1);
-  assert.deepEqual(asked.outcomes, [[false, 'p1']]);
+  assert.deepEqual(asked.outcomes, [
+    ['late', 'p1'],
+    ['silent', 'p1'],
+  ]);
+});
+
+test('where there is another provider a silent one is left after a second', async () => {
+  const { clock, providers, outcomes } = setUp({ hasOther: true });
+  clock.advance(999);
+  await new Promise(setImmediate);
+  assert.equal(providers.length, 1);
+  clock.advance(1);
+  await waitFor(() => providers.length === 2, { what: 'a second provider' });
+  assert.deepEqual(outcomes, [
+    ['late', 'p1'],
+    ['silent', 'p1'],
+  ]);
+});
+
+test('a provider behind a Router that is silent or gone is not blamed', async () => {
+  const { clock, providers, outcomes, loseRouter } = setUp();
+  loseRouter();
+  clock.advance(3000);
+  await waitFor(() => providers.length === 2, { what: 'a second try' });
+  providers[1]?.stream.destroy(new YamuxError('timeout', 'peer is silent'));
+  await waitFor(() => providers.length === 3, { what: 'a third try' });
+  assert.deepEqual(outcomes, []);
 });
 
 test('when there is nobody else the reason is why the connection ends', async () => {
@@ -169,8 +210,8 @@ test('a stream whose provider does not confirm stays as it is', () => {
     acceptTimeoutMs: 1,
     reopen: never,
     onMoved: never,
-    onOutcome: never,
-    onLate: never,
+    onAccepted: never,
+    watch: { hasOther: never, late: never, failed: never },
   };
-  assert.equal(retryingStream({ stream: near, router: 'r' }, options), near);
+  assert.equal(retryingStream({ stream: near, router: 'r', isRouterSilent: never }, options), near);
 });

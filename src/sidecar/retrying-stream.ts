@@ -4,16 +4,14 @@
  * refuses, or is lost before anything was sent, a new stream is opened and gets it again. Never after.
  */
 import type { Clock, Timer } from '../lib/clock.ts';
-import { EdgeError } from '../lib/errors.ts';
+import { errorCode } from '../lib/errors.ts';
 import { HIGH_WATER_BYTES } from '../tunnel/byte-stream.ts';
 import type { ByteStream, ByteStreamHandler } from '../tunnel/byte-stream.ts';
 import { confirmationOf } from '../tunnel/confirmation.ts';
-
-/** An open stream to a service, and the way it takes. */
-export interface OpenedStream {
-  stream: ByteStream;
-  router: string;
-}
+import { LATE_MS, MOVE_MS, PROVIDER_SILENT, providerSilent } from './attempt.ts';
+import type { ProviderWatch } from './attempt.ts';
+import { isProvidersFault } from './blame.ts';
+import type { OpenedStream } from './connector.ts';
 
 /** How a connection is moved, and who hears of it. */
 export interface RetryOptions {
@@ -24,14 +22,12 @@ export interface RetryOptions {
   reopen(signal: AbortSignal): Promise<OpenedStream>;
   /** The connection runs through another stream now. */
   onMoved(opened: OpenedStream): void;
-  /** A provider took the connection, or did not; undefined when the Router does not name it. */
-  onOutcome(isAccepted: boolean, provider: string | undefined): void;
-  /** A provider takes its time. */
-  onLate: (provider: string | undefined) => void;
+  /** A provider took the connection. */
+  onAccepted(provider: string): void;
+  /** Judges those that do not, or take their time. */
+  watch: ProviderWatch;
 }
 
-/** A provider that has not accepted by then is late, milliseconds: long for a connection, short for a user. */
-const LATE_MS = 1000;
 /** What is kept to be sent again; an application that sends more before it is answered is not moved, bytes. */
 const MAX_KEPT_BYTES = 64 * 1024;
 
@@ -57,7 +53,7 @@ class RetryingStream implements ByteStream {
 
   constructor(first: OpenedStream, options: RetryOptions) {
     this.#options = options;
-    this.#use(first.stream);
+    this.#use(first);
   }
 
   get queuedBytes(): number {
@@ -106,29 +102,37 @@ class RetryingStream implements ByteStream {
     this.#kept?.push(chunk);
   }
 
-  #use(stream: ByteStream): void {
+  #use(opened: OpenedStream): void {
+    const { stream } = opened;
     this.#inner = stream;
     const confirmation = confirmationOf(stream);
     stream.setHandler({
       onData: (chunk) => this.#handler?.onData(chunk),
       onEnd: () => this.#handler?.onEnd(),
       onDrain: () => this.#handler?.onDrain(),
-      onClose: (err) => this.#lost(stream, err),
+      onClose: (err) => this.#lost(opened, err),
     });
     confirmation?.onAccepted(() => this.#settle(confirmation.provider));
     for (const chunk of this.#kept ?? []) stream.write(chunk);
     if (this.#hasEnded) stream.end();
     if (!this.#isPaused) stream.resume();
     if (confirmation === undefined) this.#settle(undefined);
-    else this.#await(stream, confirmation.provider);
+    else this.#await(opened, confirmation.provider);
   }
 
-  #await(stream: ByteStream, provider: string | undefined): void {
-    const { clock, acceptTimeoutMs, onLate } = this.#options;
-    const lateMs = Math.min(LATE_MS, acceptTimeoutMs);
-    this.#timer = clock.after(lateMs, () => {
-      onLate(provider);
-      this.#timer = clock.after(acceptTimeoutMs - lateMs, () => this.#silent(stream));
+  /** As patient as an attempt: it is late, it is left for another one while that is safe, it is given up. */
+  #await(opened: OpenedStream, provider: string | undefined): void {
+    const { clock, acceptTimeoutMs: limitMs, watch } = this.#options;
+    const step = (fromMs: number, toMs: number, then: () => void): void => {
+      this.#timer = clock.after(Math.min(toMs, limitMs) - Math.min(fromMs, limitMs), then);
+    };
+    step(0, LATE_MS, () => {
+      if (provider !== undefined && !opened.isRouterSilent()) watch.late(provider);
+      step(LATE_MS, MOVE_MS, () => {
+        const mayMove = provider !== undefined && !this.#hasSent && watch.hasOther(provider);
+        if (mayMove) opened.stream.destroy(providerSilent());
+        else step(MOVE_MS, limitMs, () => this.#silent(opened));
+      });
     });
   }
 
@@ -138,7 +142,7 @@ class RetryingStream implements ByteStream {
     this.#isSettled = true;
     this.#kept = undefined;
     if (this.#handler !== undefined) this.#inner?.setHandler(this.#handler);
-    this.#options.onOutcome(true, provider);
+    if (provider !== undefined) this.#options.onAccepted(provider);
   }
 
   get #hasSent(): boolean {
@@ -146,22 +150,28 @@ class RetryingStream implements ByteStream {
   }
 
   /** A provider that says nothing is left when that is safe; else the application decides how long it waits. */
-  #silent(stream: ByteStream): void {
-    const err = new EdgeError('EDGE_ERR_SIDECAR_PROVIDER_SILENT', 'the provider did not accept in time', {
-      retryable: true,
-    });
-    if (this.#hasSent) this.#options.onOutcome(false, confirmationOf(stream)?.provider);
-    else stream.destroy(err);
+  #silent(opened: OpenedStream): void {
+    if (this.#hasSent) this.#blame(opened, providerSilent());
+    else opened.stream.destroy(providerSilent());
   }
 
-  #lost(stream: ByteStream, err: Error | undefined): void {
+  /** Tells of a provider's failure; of a Router that is silent, or gone, nothing is known of its providers. */
+  #blame(opened: OpenedStream, err: Error | undefined): void {
+    const provider = confirmationOf(opened.stream)?.provider;
+    if (provider === undefined) return;
+    const isSilence = errorCode(err) === PROVIDER_SILENT;
+    if (isSilence ? !opened.isRouterSilent() : isProvidersFault(err))
+      this.#options.watch.failed(provider, isSilence);
+  }
+
+  #lost(opened: OpenedStream, err: Error | undefined): void {
     this.#timer?.cancel();
     if (this.#isSettled || this.#abandoned.signal.aborted) {
       this.#close(err);
       return;
     }
-    const confirmation = confirmationOf(stream);
-    this.#options.onOutcome(false, confirmation?.provider);
+    this.#blame(opened, err);
+    const confirmation = confirmationOf(opened.stream);
     const isSafe = confirmation?.state === 'refused' || !this.#hasSent;
     if (!isSafe || this.#kept === undefined) {
       this.#close(err);
@@ -169,13 +179,13 @@ class RetryingStream implements ByteStream {
     }
     this.#inner = undefined;
     this.#options.reopen(this.#abandoned.signal).then(
-      (opened) => {
+      (another) => {
         if (this.#isClosed || this.#abandoned.signal.aborted) {
-          opened.stream.destroy();
+          another.stream.destroy();
           return;
         }
-        this.#options.onMoved(opened);
-        this.#use(opened.stream);
+        this.#options.onMoved(another);
+        this.#use(another);
         this.#handler?.onDrain();
       },
       (failure: unknown) => this.#close(failure instanceof Error ? failure : err),

@@ -11,14 +11,15 @@ import { relay } from '../tunnel/relay.ts';
 import type { RelayHandle } from '../tunnel/relay.ts';
 import { isSealed } from '../tunnel/seal/sealed-stream.ts';
 import { socketStream } from '../tunnel/socket-stream.ts';
+import type { ProviderWatch } from './attempt.ts';
 import { createBalancer } from './balancer.ts';
 import type { Balancer } from './balancer.ts';
-import type { ConnectRequest, Connector, RouterChoice } from './connector.ts';
+import type { ConnectRequest, Connector, OpenedStream, RouterChoice } from './connector.ts';
 import { createOutliers } from './outliers.ts';
 import type { EjectionSettings, Outliers } from './outliers.ts';
 import type { ConnectionSettings } from './overrides.ts';
+import { ProviderLuck } from './provider-luck.ts';
 import { retryingStream } from './retrying-stream.ts';
-import type { OpenedStream } from './retrying-stream.ts';
 import type { ServiceSeal } from './sealing.ts';
 import type { Protocol } from './services.ts';
 import type { UdpUser } from './udp-listener.ts';
@@ -177,7 +178,7 @@ export class ServiceConnections {
 
   /** Opens a connection for datagrams, which nobody confirms. */
   openDatagrams(at: ServicePort, user: UdpUser, signal: AbortSignal): Promise<OpenedStream> {
-    return this.#deps.connector.open(this.#request(at, user, new Set()), signal);
+    return this.#deps.connector.open(this.#request(at, user), signal);
   }
 
   /** Notes a connection more or less through a Router. */
@@ -199,8 +200,7 @@ export class ServiceConnections {
     signal: AbortSignal,
   ): Promise<ByteStream> {
     const { clock, random, connector } = this.#deps;
-    const refused = new Set<string>();
-    const request = this.#request(at, user, refused);
+    const request = this.#request(at, user);
     const backoff = new Backoff(REOPEN, random);
     let deadline: number | undefined;
     const moved = ({ router, stream }: OpenedStream): void => {
@@ -225,44 +225,36 @@ export class ServiceConnections {
         }
       },
       onMoved: moved,
-      onLate: (provider) => {
-        if (provider !== undefined) this.outliers.late(provider);
-      },
-      onOutcome: (isAccepted, provider) => {
-        if (provider === undefined) return;
-        if (isAccepted) this.outliers.succeeded(provider);
-        else {
-          refused.add(provider);
-          this.outliers.failed(provider);
-        }
-      },
+      onAccepted: (provider) => this.outliers.succeeded(provider),
+      watch: request.watch,
     });
   }
 
-  /** `refused` are the providers that this connection had no luck with. */
   #request(
     { port, protocol, isExact }: ServicePort,
     user: UdpUser,
-    refused: ReadonlySet<string>,
-  ): ConnectRequest {
+  ): ConnectRequest & { watch: ProviderWatch } {
     const { key, address, policy, secretKey, seal, parkTimeoutMs, connectTimeoutMs, preferNode } =
       this.definition;
-    let avoided: readonly string[] = [];
+    let choices: RouterChoice[] = [];
+    const luck = new ProviderLuck(this.outliers, () => choices.map(({ providers }) => providers));
     return {
       service: key,
       choices: () => {
-        avoided = [...new Set([...refused, ...this.outliers.avoided()])];
-        return this.#deps.choices({
+        luck.draw();
+        choices = this.#deps.choices({
           key,
           port,
           protocol,
           isExact: isExact(),
           connections: this.#byRouter,
-          avoided: new Set(avoided),
+          avoided: new Set(luck.avoided()),
           preferNode,
         });
+        return choices;
       },
-      avoid: () => avoided,
+      avoid: () => luck.avoided(),
+      watch: luck,
       balancer: this.#balancer,
       policy,
       sourceIp: user.address,

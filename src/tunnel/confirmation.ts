@@ -164,7 +164,7 @@ class ConfirmedStream extends WrappedStream implements ConfirmationState {
       onEnd: () => {
         if (this.#state !== 'refused')
           this.inner.destroy(
-            new TunnelError('closed', 'the provider ended the connection before it was open'),
+            new TunnelError('unconfirmed', 'the provider ended the connection before it was open'),
           );
       },
       onDrain: () => this.#handler?.onDrain(),

@@ -20,6 +20,8 @@ export const TUNNEL_ERRORS = {
   limit: 'EDGE_ERR_TUNNEL_LIMIT',
   /** The provider could not reach its target; nothing was sent to it. */
   targetRefused: 'EDGE_ERR_TUNNEL_TARGET_REFUSED',
+  /** The provider ended the connection without a word of its target. */
+  unconfirmed: 'EDGE_ERR_TUNNEL_UNCONFIRMED',
   /** The server denied a proxy. */
   proxyRefused: 'EDGE_ERR_TUNNEL_PROXY_REFUSED',
 } as const;

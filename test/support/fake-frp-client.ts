@@ -19,12 +19,17 @@ export class FakeFrpClient implements FrpClient {
   lastError: Error | undefined;
   runId: string | undefined;
   roundTripMs: number | undefined;
+  silentMs = 0;
   /** Answers visitors; refuses them when absent. */
   onVisit: ((request: VisitorRequest, signal?: AbortSignal) => Promise<ByteStream>) | undefined;
   #listener: () => void = () => {};
 
   constructor(config: FrpClientConfig) {
     this.config = config;
+  }
+
+  probe(): number {
+    return this.silentMs;
   }
 
   start(): void {

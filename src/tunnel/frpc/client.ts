@@ -80,6 +80,10 @@ class Client implements FrpClient {
     return this.#session?.roundTripMs;
   }
 
+  probe(): number {
+    return this.#session?.probe() ?? 0;
+  }
+
   start(): void {
     this.#loop ??= this.#run();
   }

@@ -12,6 +12,8 @@ export interface Connector {
   open(): Promise<ByteStream>;
   /** Round trip, milliseconds, where the transport measures it. */
   readonly roundTripMs: number | undefined;
+  /** See FrpClient.probe(). */
+  probe(): number;
   /** Closes the transport and fails what is still open on it. */
   close(err?: Error): void;
 }
@@ -28,6 +30,7 @@ export async function createConnector(
     const connector: Connector = {
       open: () => dialServer(config, signal),
       roundTripMs: undefined,
+      probe: () => 0,
       close: () => {}, // every connection stands alone and is closed by its owner
     };
     return { connector, first: transport };
@@ -52,6 +55,10 @@ export async function createConnector(
     open: async () => session.openStream(),
     get roundTripMs() {
       return session.roundTripMs;
+    },
+    probe() {
+      session.probe();
+      return session.silentMs;
     },
     close: (err) => session.close(err),
   };

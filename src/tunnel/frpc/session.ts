@@ -150,6 +150,11 @@ export class ClientSession {
     return this.#connector.roundTripMs;
   }
 
+  /** See FrpClient.probe(). */
+  probe(): number {
+    return this.#connector.probe();
+  }
+
   /** Sends a control message. */
   send(value: Message): void {
     if (!this.#isClosed) this.#control.send(value);
@@ -176,6 +181,7 @@ export class ClientSession {
       );
       const { body } = await channel.expect(['NewVisitorConnResp'], ANSWER_TIMEOUT_MS);
       if (body.error !== '') throw new TunnelError('visitorRefused', `${request.proxyName}: ${body.error}`);
+      request.onAdmitted?.(body.metas['provider']);
       const key = useEncryption ? deriveKey(request.secretKey) : this.#tokenKey;
       const payload = wrapPayload(channel.release(), { useEncryption, useCompression, key });
       return await openPayload(payload, request, body.metas, this.#deps.clock);

@@ -116,6 +116,8 @@ export interface VisitorRequest {
   seal?: SealPolicy;
   /** Asks the provider to say whether its target took the connection; see confirmationOf(). */
   confirm?: boolean;
+  /** Called when the server has let it in, before it is sealed; with the provider's proxy where the server names it. */
+  onAdmitted?: (provider: string | undefined) => void;
   /** Passed to edge routers (`localAddr`, `sourceAddr`, `preferNode`, `avoid`); frps ignores it. */
   metas?: Readonly<Record<string, string>>;
 }
@@ -132,6 +134,11 @@ export interface FrpClient {
   readonly runId: string | undefined;
   /** Last measured round trip to the server, milliseconds. */
   readonly roundTripMs: number | undefined;
+  /**
+   * Asks the server for a sign of life, unless there was one a moment ago; for how long it has owed one, milliseconds. 0 when
+   * it owes none, or there is no mux to ask over.
+   */
+  probe(): number;
   /** Starts connecting; returns at once. */
   start(): void;
   /** Closes the control connection and everything on it. */
