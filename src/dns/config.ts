@@ -16,6 +16,11 @@ export interface DnsLimits {
   staleWaitMs: number;
   /** How long an expired answer is given at once after upstreams failed, before they are asked again. */
   staleRecheckMs: number;
+  /** How long a question that no upstream could answer is not asked again: at first, at most (RFC 9520). */
+  failureMs: number;
+  maxFailureMs: number;
+  /** Such questions remembered. */
+  maxFailures: number;
   /** How long after its expiry an answer may still be served when upstreams fail. */
   staleMs: number;
   maxCacheEntries: number;
@@ -41,6 +46,9 @@ export const DEFAULT_DNS_LIMITS: DnsLimits = {
   totalTimeoutMs: 4500,
   staleWaitMs: 1800,
   staleRecheckMs: 5000,
+  failureMs: 1000,
+  maxFailureMs: 30_000,
+  maxFailures: 4096,
   staleMs: 86_400_000,
   maxCacheEntries: 10_000,
   maxCacheBytes: 8 * 1024 * 1024,

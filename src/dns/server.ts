@@ -6,6 +6,7 @@ import { sleep } from '../lib/clock.ts';
 import { EdgeError, errorCode, errorMessage } from '../lib/errors.ts';
 import { within } from '../lib/lifecycle.ts';
 import { AnswerCache } from './answer-cache.ts';
+import { FailureMemory } from './failure-memory.ts';
 import { createChain } from './chain.ts';
 import { DEFAULT_DNS_LIMITS } from './config.ts';
 import { Counters } from './counters.ts';
@@ -97,6 +98,7 @@ class EmbeddedDnsServer implements DnsServer {
   readonly #limits: DnsLimits;
   readonly #counters = new Counters();
   readonly #cache: AnswerCache;
+  readonly #failures: FailureMemory;
   readonly #memory: PacketMemory;
   readonly #connections = new Set<TcpConnection>();
   #upstreams: readonly HostPort[];
@@ -113,6 +115,7 @@ class EmbeddedDnsServer implements DnsServer {
     this.#deps = deps;
     this.#limits = { ...DEFAULT_DNS_LIMITS, ...config.limits };
     this.#cache = new AnswerCache(this.#limits.maxCacheEntries, this.#limits.maxCacheBytes);
+    this.#failures = new FailureMemory(this.#limits);
     const { maxRemembered, maxRememberedBytes } = this.#limits;
     this.#memory = new PacketMemory({ maxEntries: maxRemembered, maxBytes: maxRememberedBytes });
     this.#upstreams = config.upstreams;
@@ -143,6 +146,7 @@ class EmbeddedDnsServer implements DnsServer {
     this.#upstreams = upstreams;
     this.#pool.replace(withoutOwn(upstreams, this.#ownAddresses()));
     this.#cache.clear();
+    this.#failures.clear();
     this.#memory.clear();
   }
 
@@ -202,6 +206,7 @@ class EmbeddedDnsServer implements DnsServer {
     for (const connection of this.#connections) connection.destroy();
     await this.#closeListeners();
     this.#cache.clear();
+    this.#failures.clear();
     this.#memory.clear();
     this.#pool = this.#createPool();
     this.#responder = this.#createResponder();
@@ -261,7 +266,12 @@ class EmbeddedDnsServer implements DnsServer {
   }
 
   #createPool(): UpstreamPool {
-    const pool = new UpstreamPool({ ...this.#deps, limits: this.#limits, counters: this.#counters });
+    const pool = new UpstreamPool({
+      ...this.#deps,
+      limits: this.#limits,
+      counters: this.#counters,
+      onBack: () => this.#failures.relent(),
+    });
     pool.replace(withoutOwn(this.#upstreams, this.#ownAddresses()));
     return pool;
   }
@@ -274,7 +284,7 @@ class EmbeddedDnsServer implements DnsServer {
     const chain = createChain([
       createZoneHandler(zone),
       createReservedHandler(),
-      createCacheHandler({ cache: this.#cache, counters, clock, limits }),
+      createCacheHandler({ cache: this.#cache, failures: this.#failures, counters, clock, limits }),
       createForwardHandler({ pool: this.#pool, counters, maxOutstanding: limits.maxOutstanding }),
       (query) => zone.outside(query),
     ]);

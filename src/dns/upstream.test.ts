@@ -12,7 +12,14 @@ function setUp() {
   const clock = new FakeClock();
   const counters = new Counters();
   const limits = { tryTimeoutMs: 100, totalTimeoutMs: 400 };
-  const pool = new UpstreamPool({ limits, counters, clock, random: () => 0.5, log: silentLogger });
+  const pool = new UpstreamPool({
+    limits,
+    counters,
+    clock,
+    random: () => 0.5,
+    log: silentLogger,
+    onBack: () => {},
+  });
   return { clock, counters, pool };
 }
 

@@ -31,6 +31,8 @@ export interface UpstreamPoolOptions {
   /** 0 to 1; query ids come from it, so it must not be predictable. */
   random: () => number;
   log: Logger;
+  /** One that was down answers again. */
+  onBack: () => void;
 }
 
 /** How one upstream does. */
@@ -247,7 +249,10 @@ export class UpstreamPool {
 
   #succeeded(upstream: Upstream, elapsedMs: number): void {
     upstream.roundTripMs = ((upstream.roundTripMs ?? elapsedMs) * 3 + elapsedMs) / 4;
-    if (isDown(upstream)) this.#options.log.info('dns upstream is back', { upstream: addressText(upstream) });
+    if (isDown(upstream)) {
+      this.#options.log.info('dns upstream is back', { upstream: addressText(upstream) });
+      this.#options.onBack();
+    }
     upstream.consecutiveFailures = 0;
     upstream.backoff.reset();
     upstream.probe?.cancel();

@@ -48,7 +48,12 @@ export const RCODE = {
 } as const;
 
 /** Extended errors that we send (RFC 8914 5.2). */
-export const EXTENDED_ERROR = { STALE_ANSWER: 3, NOT_READY: 14, NO_REACHABLE_AUTHORITY: 22 } as const;
+export const EXTENDED_ERROR = {
+  STALE_ANSWER: 3,
+  CACHED_ERROR: 13,
+  NOT_READY: 14,
+  NO_REACHABLE_AUTHORITY: 22,
+} as const;
 
 /** Bits of the second header word. */
 export const FLAG = { QR: 0x8000, AA: 0x0400, TC: 0x0200, RD: 0x0100, RA: 0x0080, CD: 0x0010 } as const;

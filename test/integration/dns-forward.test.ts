@@ -286,6 +286,21 @@ describe('a failing upstream', () => {
     assert.equal((await ask(server, 'example.org')).rcode, 'REFUSED');
   });
 
+  test('that cannot answer is not asked the same again at once, and mapped names never notice', async (t) => {
+    const bad = await startUpstream(t);
+    bad.behave((query) => [answerTo(query, [], 2)]);
+    const server = await startServer(t, [bad]);
+    const answers = await Promise.all(Array.from({ length: 5 }, () => ask(server, 'example.org')));
+    const later = await ask(server, 'EXAMPLE.org');
+    for (const { rcode } of [...answers, later]) assert.equal(rcode, 'SERVFAIL');
+    assert.equal(bad.queries.filter(({ name }) => name === 'example.org').length, 2); // both tries of the first question
+    assert.deepEqual(addresses(await ask(server, 'mysql')), ['127.0.66.1']);
+    bad.behave((query) => [answerTo(query, [addressRecord(query.name, '192.0.2.6')])]);
+    await waitFor(async () => addresses(await ask(server, 'example.org'))[0] === '192.0.2.6', {
+      what: 'an answer once the moment is over',
+    });
+  });
+
   test('is used again soon after it is back', async (t) => {
     const address = await deadUpstream();
     const server = await startServer(t, [address]);
@@ -293,7 +308,9 @@ describe('a failing upstream', () => {
     assert.equal(server.stats().upstreams[0]?.isDown, true);
     await startUpstream(t, address.port);
     await waitFor(() => server.stats().upstreams[0]?.isDown === false, { what: 'a probe that is answered' });
-    assert.deepEqual(addresses(await ask(server, 'example.org')), ['192.0.2.1']);
+    await waitFor(async () => addresses(await ask(server, 'example.org'))[0] === '192.0.2.1', {
+      what: 'an answer',
+    });
   });
 
   test('leaves expired answers in use', async (t) => {

@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 import { FakeClock } from '../../../test/support/fake-clock.ts';
 import { AnswerCache } from '../answer-cache.ts';
 import { Counters } from '../counters.ts';
+import { FailureMemory } from '../failure-memory.ts';
 import { emptyReply, parseQuery, RCODE } from '../wire.ts';
 import { createCacheHandler } from './cache.ts';
 import type { Answer } from '../chain.ts';
@@ -30,14 +31,15 @@ function setUp(maxEntries = 10, maxBytes = 100_000) {
   const clock = new FakeClock();
   const counters = new Counters();
   const cache = new AnswerCache(maxEntries, maxBytes);
-  const handler = createCacheHandler({ cache, counters, clock, limits: LIMITS });
+  const failures = new FailureMemory({ failureMs: 1000, maxFailureMs: 4000, maxFailures: 10 });
+  const handler = createCacheHandler({ cache, failures, counters, clock, limits: LIMITS });
   const upstream = { asked: 0, answer: (): Answer => Promise.resolve(goodReply(60)) };
   const ask = (label = 'a'): Answer =>
     handler(queryFor(label), () => {
       upstream.asked += 1;
       return upstream.answer();
     });
-  return { clock, counters, cache, upstream, ask };
+  return { clock, counters, cache, failures, upstream, ask };
 }
 
 describe('a fresh answer', () => {
@@ -127,11 +129,33 @@ describe('an expired answer', () => {
   });
 });
 
-test('a failure without an expired answer is passed on and not kept', async () => {
-  const { ask, upstream, cache } = setUp();
-  upstream.answer = () => FAILURE;
-  assert.equal((await ask()).rcode, RCODE.SERVFAIL);
-  assert.equal(cache.size, 0);
+describe('a failure without an expired answer', () => {
+  test('is passed on, and given again without asking for a moment that grows', async () => {
+    const { clock, ask, upstream, cache, counters } = setUp();
+    upstream.answer = () => Promise.resolve(FAILURE);
+    assert.equal((await ask()).handler, 'forward');
+    const again = await ask();
+    assert.deepEqual([again.handler, again.rcode, again.extendedError], ['cache', RCODE.SERVFAIL, 13]);
+    await ask('b'); // another question is no matter of this one
+    assert.deepEqual([upstream.asked, counters.cacheHits, cache.size], [2, 1, 0]);
+    clock.advance(1000);
+    await ask();
+    clock.advance(1999);
+    await ask();
+    assert.equal(upstream.asked, 3);
+    clock.advance(1);
+    upstream.answer = () => Promise.resolve(goodReply(60));
+    assert.equal((await ask()).rcode, RCODE.NOERROR);
+    assert.equal((await ask()).rcode, RCODE.NOERROR);
+    assert.equal(upstream.asked, 4);
+  });
+
+  test('is not kept when nobody was asked: too many questions, or a loop', async () => {
+    const { ask, upstream, failures } = setUp();
+    upstream.answer = () => FAILURE;
+    assert.equal((await ask()).rcode, RCODE.SERVFAIL);
+    assert.equal(failures.size, 0);
+  });
 });
 
 test('the least recently used entry goes first', async () => {
