@@ -75,6 +75,8 @@ const deferYaml = {
       resolveDir: root,
       contents: `export const parseAllDocuments = (...args) => require('yaml').parseAllDocuments(...args);
 export const stringify = (...args) => require('yaml').stringify(...args);
+export const isScalar = (...args) => require('yaml').isScalar(...args);
+export const visit = (...args) => require('yaml').visit(...args);
 export function LineCounter() { return new (require('yaml').LineCounter)(); }`,
     }));
   },

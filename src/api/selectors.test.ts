@@ -2,14 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { errorCode } from '../lib/errors.ts';
-import {
-  isLabelValue,
-  isQualifiedName,
-  matchesFields,
-  matchesLabels,
-  parseFieldSelector,
-  parseLabelSelector,
-} from './selectors.ts';
+import { matchesLabels, parseLabelSelector } from './label-selector.ts';
+import { isLabelValue, isQualifiedName } from './names.ts';
+import { matchesFields, parseFieldSelector } from './selectors.ts';
 
 test('label selectors match as kubectl documents them', () => {
   const cases: [string, Record<string, string> | undefined, boolean][] = [
@@ -31,6 +26,14 @@ test('label selectors match as kubectl documents them', () => {
     ['a=b,c in (d,e),!f', { a: 'b', c: 'e', f: '' }, false],
     ['edge.example.com/x=y', { 'edge.example.com/x': 'y' }, true],
     ['toString', {}, false],
+    ['a in ()', { a: '' }, true],
+    ['a in (b,)', { a: '' }, true],
+    ['a = in', { a: 'in' }, true],
+    ['a>5', { a: '6' }, true],
+    ['a>5', { a: '5' }, false],
+    ['a < 5', { a: '4' }, true],
+    ['a<5', { a: 'x' }, false],
+    ['a<5', {}, false],
   ];
   for (const [text, labels, expected] of cases) {
     assert.equal(matchesLabels(parseLabelSelector(text), labels), expected, text);
@@ -56,6 +59,36 @@ test('texts that are no label selector are refused with 400', () => {
       text,
     );
   }
+});
+
+test('an error says what was found and what was expected, in the words of Kubernetes', () => {
+  const cases: [string, string][] = [
+    ['n=a b', "found 'b', expected: ',' or 'end of string'"],
+    ['n===a', "unable to parse requirement: found '=', expected: identifier"],
+    [',', "found ',', expected: !, identifier, or 'end of string'"],
+    ['n=a,', "found '', expected: identifier after ','"],
+    ['a b', "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"],
+    ['n in (a,b', "unable to parse requirement: found '', expected: ',' or ')'"],
+    [
+      'n>a',
+      `unable to parse requirement: values[0]: Invalid value: "a": for 'Gt', 'Lt' operators, the value must be an integer`,
+    ],
+    [
+      `n=${'x'.repeat(64)}`,
+      `unable to parse requirement: values[0][n]: Invalid value: "${'x'.repeat(64)}": must be no more than 63 bytes`,
+    ],
+  ];
+  for (const [text, message] of cases) assert.throws(() => parseLabelSelector(text), { message }, text);
+});
+
+test('field selectors have terms that say nothing, and escapes', () => {
+  for (const text of ['', ',', '=', 'metadata.name!=x,'])
+    assert.ok(matchesFields(parseFieldSelector(text), { metadata: { name: 'a' } }), text);
+  assert.deepEqual(parseFieldSelector('metadata.name=a\\,b\\=\\\\'), [
+    { field: 'metadata.name', isEqual: true, value: 'a,b=\\' },
+  ]);
+  for (const text of ['metadata.name=\\a', 'metadata.name=a=b', 'metadata.name=a\\'])
+    assert.throws(() => parseFieldSelector(text), /invalid field selector/u, text);
 });
 
 test('field selectors know metadata.name alone', () => {

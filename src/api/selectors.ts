@@ -1,102 +1,8 @@
-/** Label and field selectors: parsed once, matched often; syntax as kubectl's `-l` and `--field-selector`. */
+/** Field selectors as kubectl's `--field-selector` has them, and both kinds of selectors together. */
+import { matchesLabels } from './label-selector.ts';
+import type { LabelSelector } from './label-selector.ts';
 import type { ObjectMeta } from './meta.ts';
 import { badRequest } from './status.ts';
-
-/** One requirement of a label selector. */
-export interface LabelRequirement {
-  key: string;
-  operator: 'in' | 'notin' | 'exists' | 'absent';
-  values: readonly string[];
-}
-
-/** A parsed label selector; empty matches everything. */
-export type LabelSelector = readonly LabelRequirement[];
-
-const KEY = /^(?:[a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/u;
-const VALUE = /^(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/u;
-
-/** Whether a text is a qualified name: an optional DNS prefix and a name of up to 63 characters. */
-export function isQualifiedName(text: string): boolean {
-  return text.length <= 317 && KEY.test(text);
-}
-
-/** Whether a text may be the value of a label. */
-export function isLabelValue(text: string): boolean {
-  return VALUE.test(text);
-}
-
-/** Splits at commas outside parentheses. */
-function splitTerms(text: string): string[] {
-  const terms: string[] = [];
-  let depth = 0;
-  let start = 0;
-  for (let at = 0; at < text.length; at++) {
-    if (text[at] === '(') depth++;
-    else if (text[at] === ')') depth--;
-    else if (text[at] === ',' && depth === 0) {
-      terms.push(text.slice(start, at));
-      start = at + 1;
-    }
-  }
-  terms.push(text.slice(start));
-  return terms;
-}
-
-function parseTerm(term: string, fail: (why: string) => Error): LabelRequirement {
-  const text = term.trim();
-  const set = /^(\S+)\s+(in|notin)\s*\(([^()]*)\)$/u.exec(text);
-  if (set !== null) {
-    const values = (set[3] ?? '').split(',').map((value) => value.trim());
-    return { key: set[1] ?? '', operator: set[2] === 'in' ? 'in' : 'notin', values };
-  }
-  const equality = /^([^!=\s]+)\s*(==|=|!=)\s*(\S*)$/u.exec(text);
-  if (equality !== null) {
-    return {
-      key: equality[1] ?? '',
-      operator: equality[2] === '!=' ? 'notin' : 'in',
-      values: [equality[3] ?? ''],
-    };
-  }
-  const existence = /^(!?)\s*([^!=\s()]+)$/u.exec(text);
-  if (existence !== null) {
-    return { key: existence[2] ?? '', operator: existence[1] === '!' ? 'absent' : 'exists', values: [] };
-  }
-  throw fail(`found '${text}', expected KEY, !KEY, KEY=VALUE, KEY!=VALUE, KEY in (…) or KEY notin (…)`);
-}
-
-/** Parses a label selector; throws a 400 Status. An empty text selects everything. */
-export function parseLabelSelector(text: string): LabelSelector {
-  if (text.trim() === '') return [];
-  const fail = (why: string): Error => badRequest(`unable to parse requirement: ${why}`);
-  return splitTerms(text).map((term) => {
-    const requirement = parseTerm(term, fail);
-    if (!isQualifiedName(requirement.key)) throw fail(`"${requirement.key}" is not a valid label key`);
-    const wrong = requirement.values.find((value) => !isLabelValue(value));
-    if (wrong !== undefined) throw fail(`"${wrong}" is not a valid label value`);
-    return requirement;
-  });
-}
-
-/** Whether labels satisfy every requirement. `!=` and `notin` match an absent label too. */
-export function matchesLabels(
-  selector: LabelSelector,
-  labels: Readonly<Record<string, string>> | undefined,
-): boolean {
-  return selector.every((requirement) => {
-    const value =
-      labels !== undefined && Object.hasOwn(labels, requirement.key) ? labels[requirement.key] : undefined;
-    switch (requirement.operator) {
-      case 'in':
-        return value !== undefined && requirement.values.includes(value);
-      case 'notin':
-        return value === undefined || !requirement.values.includes(value);
-      case 'exists':
-        return value !== undefined;
-      default:
-        return value === undefined;
-    }
-  });
-}
 
 /** One requirement of a field selector. */
 export interface FieldRequirement {
@@ -112,16 +18,35 @@ export type FieldSelector = readonly FieldRequirement[];
 /** The field that every kind can be selected by. */
 export const NAME_FIELD = 'metadata.name';
 
+/** Terms of a field selector: a backslash takes the special meaning from a comma, an equals sign and a backslash. */
+const FIELD_TERM = /(?:[^\\,]|\\.?)+/gu;
+const FIELD_PARTS = /^((?:[^\\=!]|\\.?|!(?!=))*)(==|=|!=)(.*)$/u;
+
 /** Parses a field selector over `metadata.name` and the kind's own `selectable` fields. Throws a 400 Status. */
 export function parseFieldSelector(text: string, selectable: readonly string[] = []): FieldSelector {
-  if (text.trim() === '') return [];
-  return text.split(',').map((term) => {
-    const match = /^\s*([^!=\s]+?)\s*(==|=|!=)\s*(.*?)\s*$/u.exec(term);
+  const requirements: FieldRequirement[] = [];
+  for (const [term] of text.matchAll(FIELD_TERM)) {
+    const match = FIELD_PARTS.exec(term);
     if (match === null) throw badRequest(`invalid selector: '${text}'; can't understand '${term}'`);
-    const field = match[1] ?? '';
+    const [, left = '', operator, right = ''] = match;
+    const field = left.trim();
+    const value = unescaped(right.trim(), text);
+    if (field === '' && value === '') continue;
     if (field !== NAME_FIELD && !selectable.includes(field))
       throw badRequest(`field label not supported: ${field}`);
-    return { field, isEqual: match[2] !== '!=', value: match[3] ?? '' };
+    requirements.push({ field, isEqual: operator !== '!=', value });
+  }
+  return requirements;
+}
+
+function unescaped(value: string, selector: string): string {
+  return value.replaceAll(/\\(.?)|[,=]/gu, (found, escaped?: string) => {
+    if (escaped !== undefined && /^[\\,=]$/u.test(escaped)) return escaped;
+    throw badRequest(
+      escaped === undefined
+        ? `invalid field selector: unescaped character in value: ${found}`
+        : `invalid field selector: invalid escape sequence: ${found} in '${selector}'`,
+    );
   });
 }
 

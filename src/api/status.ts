@@ -163,10 +163,10 @@ export function methodNotAllowed(resource: ResourceName, verb: string): StatusEr
 }
 
 /** 409: the name is taken. */
-export function alreadyExists(resource: ResourceName, name: string): StatusError {
+export function alreadyExists(resource: ResourceName, name: string, isBeingDeleted = false): StatusError {
   return statusError(
     'AlreadyExists',
-    `${qualified(resource)} "${name}" already exists`,
+    `${isBeingDeleted ? 'object is being deleted: ' : ''}${qualified(resource)} "${name}" already exists`,
     about(resource, name),
   );
 }
@@ -200,7 +200,7 @@ export function invalid(
   );
   const joined = texts.length === 1 ? texts[0] : `[${texts.join(', ')}]`;
   return statusError('Invalid', `${kind.kind}.${kind.group} "${name}" is invalid: ${joined}`, {
-    name,
+    ...(name === '' ? {} : { name }),
     group: kind.group,
     kind: kind.kind,
     causes,

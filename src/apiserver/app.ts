@@ -1,17 +1,25 @@
 /** The HTTP application: routes to handlers, and around them identity, audit, metrics and error translation. */
 import { Hono } from 'hono';
-import { methodNotAllowed, statusError, unknownResource } from '../api/status.ts';
+import { methodNotAllowed, notFound, statusError, unknownResource } from '../api/status.ts';
 import { commit } from '../lib/build-info.ts';
 import { errorMessage } from '../lib/errors.ts';
 import { auditEntry, isAudited } from './audit-entry.ts';
 import { compressLarge } from './handlers/compress.ts';
 import type { ApiContext, ApiDeps, ApiEnv, Call } from './handlers/context.ts';
 import { startCall } from './handlers/context.ts';
-import { getCrd, listCrds, refuseCrdWrite } from './handlers/crds.ts';
 import { deleteCollection, deleteObject } from './handlers/delete.ts';
-import { getGroup, getGroups, getLegacyVersions, getResources, getVersion } from './handlers/discovery.ts';
+import {
+  getGroup,
+  getGroups,
+  getLegacyVersions,
+  getPaths,
+  getResources,
+  getVersion,
+} from './handlers/discovery.ts';
+import { addHealth } from './handlers/health.ts';
 import { OpenApi } from './handlers/openapi.ts';
 import { readBoolean } from './handlers/parameters.ts';
+import { indentForPeople } from './handlers/pretty.ts';
 import { patchObject } from './handlers/patch.ts';
 import { getObject, listObjects } from './handlers/read.ts';
 import { errorResponse, toStatusError } from './handlers/respond.ts';
@@ -19,6 +27,7 @@ import { reviewAccess, reviewRules, reviewSelf } from './handlers/reviews.ts';
 import { watchObjects } from './handlers/watch.ts';
 import { createObject, updateObject } from './handlers/write.ts';
 import { addNodeRoutes, addOpenNodeRoutes } from './node/routes.ts';
+import { createCrdStore, crdResource } from './registry/crd-resource.ts';
 import type { Resource } from './registry/resources.ts';
 import type { Subresource } from './registry/strategy.ts';
 
@@ -54,6 +63,7 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
   });
   if (deps.nodeApi !== undefined) addNodeRoutes(app, deps, deps.nodeApi);
   app.use(compressLarge);
+  app.use(indentForPeople);
   addDiscovery(app, deps);
   addReviews(app, deps);
   addResources(app, deps);
@@ -77,21 +87,15 @@ async function limited(c: ApiContext, deps: ApiDeps, next: () => Promise<void>):
   }
 }
 
-function addHealth(app: Hono<ApiEnv>, deps: ApiDeps): void {
-  for (const path of ['/healthz', '/livez']) app.get(path, (c) => c.text('ok'));
-  app.get('/readyz', (c) => {
-    const problem = deps.notServing();
-    return problem === undefined ? c.text('ok') : c.text(`[-]serving not ready: ${problem}\n`, 503);
-  });
-}
-
 function addDiscovery(app: Hono<ApiEnv>, { resources }: ApiDeps): void {
   const openApi = new OpenApi(resources.values());
+  const discovered = new Map([...resources, [crdResource.plural, crdResource]]);
+  app.get('/', () => getPaths(discovered));
   app.get('/api', (c) => getLegacyVersions(c));
-  app.get('/apis', (c) => getGroups(c, resources));
-  app.get('/apis/:group', (c) => getGroup(resources, c.req.param('group')));
+  app.get('/apis', (c) => getGroups(c, discovered));
+  app.get('/apis/:group', (c) => getGroup(discovered, c.req.param('group')));
   app.get('/apis/:group/:version', (c) =>
-    getResources(resources, c.req.param('group'), c.req.param('version')),
+    getResources(discovered, c.req.param('group'), c.req.param('version')),
   );
   app.get('/openapi/v3', (c) => openApi.getIndex(c));
   app.get('/openapi/v3/apis/:group/:version', (c) =>
@@ -106,23 +110,31 @@ function addReviews(app: Hono<ApiEnv>, deps: ApiDeps): void {
   for (const version of ['v1', 'v1beta1']) {
     app.post(`/apis/authentication.k8s.io/${version}/selfsubjectreviews`, (c) => reviewSelf(c, version));
   }
-  const crds = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
-  app.get(crds, (c) => listCrds(c, deps));
-  app.get(`${crds}/:name`, (c) => getCrd(c, deps, c.req.param('name')));
-  app.all(crds, refuseCrdWrite);
-  app.all(`${crds}/:name`, refuseCrdWrite);
 }
 
 function addResources(app: Hono<ApiEnv>, deps: ApiDeps): void {
-  const find = (c: ApiContext): Resource => {
-    const resource = deps.resources.get(c.req.param('resource') ?? '');
-    const { group, version } = c.req.param() as { group?: string; version?: string };
-    if (resource === undefined || resource.group !== group || resource.version !== version)
-      throw unknownResource();
-    return resource;
+  const crds = [...deps.resources.values()].map(({ crd }) => crd);
+  const crdDeps: ApiDeps = { ...deps, store: createCrdStore(crds, deps.clock.wallNow()) };
+  const find = (c: ApiContext): { resource: Resource; of: ApiDeps } => {
+    const { group, version, resource: plural } = c.req.param() as Record<string, string | undefined>;
+    const isCrd = group === crdResource.group;
+    const resource = isCrd ? crdResource : deps.resources.get(plural ?? '');
+    const isServed =
+      resource?.plural === plural && resource?.group === group && resource?.version === version;
+    if (resource === undefined || !isServed) throw unknownResource();
+    return { resource, of: isCrd ? crdDeps : deps };
+  };
+  const refuse = (c: ApiContext): never => {
+    const verb = c.req.method === 'POST' ? 'create' : c.req.method.toLowerCase();
+    throw methodNotAllowed(find(c).resource, verb);
   };
   const collection = '/apis/:group/:version/:resource';
-  const call = (c: ApiContext, verb: string): Call => startCall(c, deps, find(c), { verb });
+  const call = (c: ApiContext, verb: string): Call => {
+    const { resource, of } = find(c);
+    const call = startCall(c, of, resource, { verb });
+    if (!resource.verbs.includes(verb)) throw methodNotAllowed(resource, verb);
+    return call;
+  };
   app.get(collection, (c) => {
     // HEAD comes here too, and has no body to stream
     const isWatch = c.req.method === 'GET' && readBoolean(c, 'watch') === true;
@@ -130,9 +142,7 @@ function addResources(app: Hono<ApiEnv>, deps: ApiDeps): void {
   });
   app.post(collection, (c) => createObject(call(c, 'create')));
   app.delete(collection, (c) => deleteCollection(call(c, 'deletecollection')));
-  app.all(collection, (c) => {
-    throw methodNotAllowed(find(c), c.req.method.toLowerCase());
-  });
+  app.all(collection, refuse);
 
   // the old form of watches
   app.get('/apis/:group/:version/watch/:resource', (c) => watchObjects(call(c, 'watch')));
@@ -142,24 +152,26 @@ function addResources(app: Hono<ApiEnv>, deps: ApiDeps): void {
 
   const object = `${collection}/:name`;
   const named = (c: ApiContext, verb: string, subresource?: Subresource): [Call, string] => {
-    const resource = find(c);
+    const { resource, of } = find(c);
     const name = c.req.param('name') ?? '';
-    return [startCall(c, deps, resource, { verb, name, subresource }), name];
+    const call = startCall(c, of, resource, { verb, name, subresource });
+    if (!resource.verbs.includes(verb)) throw methodNotAllowed(resource, verb);
+    if (subresource !== undefined && !resource.statusVerbs.includes(verb)) throw notFound(resource, name);
+    return [call, name];
   };
   app.get(object, (c) => getObject(...named(c, 'get')));
   app.put(object, (c) => updateObject(...named(c, 'update'), undefined));
   app.patch(object, (c) => patchObject(...named(c, 'patch'), undefined));
   app.delete(object, (c) => deleteObject(...named(c, 'delete')));
-  app.all(object, (c) => {
-    throw methodNotAllowed(find(c), c.req.method === 'POST' ? 'create' : c.req.method.toLowerCase());
-  });
+  app.all(object, refuse);
 
   const status = `${object}/status`;
   app.get(status, (c) => getObject(...named(c, 'get', 'status')));
   app.put(status, (c) => updateObject(...named(c, 'update', 'status'), 'status'));
   app.patch(status, (c) => patchObject(...named(c, 'patch', 'status'), 'status'));
-  app.all(status, (c) => {
-    throw methodNotAllowed(find(c), c.req.method === 'POST' ? 'create' : c.req.method.toLowerCase());
+  app.all(status, refuse);
+  app.all(`${object}/:subresource`, (c) => {
+    throw notFound(find(c).resource, c.req.param('name'));
   });
 }
 
@@ -173,7 +185,7 @@ function failure(err: unknown, c: ApiContext, deps: ApiDeps): Response {
       error: err instanceof Error ? (err.stack ?? err.message) : errorMessage(err),
     });
   }
-  return errorResponse(error);
+  return errorResponse(error, c.req.header('accept'));
 }
 
 /** Counts a finished request, and records it when it was a write or was denied. */

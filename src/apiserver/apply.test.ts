@@ -80,10 +80,16 @@ test('apply names what is wrong with it', async () => {
     ],
     ['', router('w-1', { metadata: { uid: 'other' } }), 'm', 422, /metadata\.uid: .*field is immutable/u],
     ['', router('w-1', { metadata: { resourceVersion: '1' } }), 'm', 409, /the object has been modified/u],
-    ['', { ...router('w-1'), kind: 'NodeMaintenance' }, 'm', 400, /cannot be handled as a Router/u],
-    ['', 'a: [', 'm', 400, /error converting YAML to JSON/u],
     [
       '',
+      { ...router('w-1'), kind: 'NodeMaintenance' },
+      'm',
+      400,
+      /invalid object type: .*Kind=NodeMaintenance/u,
+    ],
+    ['', 'a: [', 'm', 400, /error converting YAML to JSON/u],
+    [
+      '&fieldValidation=Strict',
       '{"apiVersion":"edge.example.com/v1","kind":"Router","spec":{},"spec":{}}',
       'm',
       400,

@@ -3,7 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import { ANONYMOUS } from './audit.ts';
 import type { AuditEntry } from './audit.ts';
 import type { ApiContext } from './handlers/context.ts';
-import { isObjectName } from './registry/metadata.ts';
+import { isObjectName } from '../api/names.ts';
 
 /** Methods that change something. */
 const WRITE_METHODS: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH', 'DELETE']);

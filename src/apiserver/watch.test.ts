@@ -229,11 +229,15 @@ test('Table and metadata-only watches carry their own form', async (t) => {
   await Promise.all([table.waitForCount(2), partial.waitForCount(2)]);
   const [first, second] = table.events.map(
     ({ object }) =>
-      object as unknown as { kind: string; columnDefinitions?: unknown[]; rows: { cells: unknown[] }[] },
+      object as unknown as {
+        kind: string;
+        columnDefinitions: unknown[] | null;
+        rows: { cells: unknown[] }[];
+      },
   );
   assert.equal(first?.kind, 'Table');
   assert.ok((first?.columnDefinitions?.length ?? 0) > 0);
-  assert.equal(second?.columnDefinitions, undefined);
+  assert.equal(second?.columnDefinitions, null);
   assert.equal(first?.rows[0]?.cells[0], 'w9');
   assert.equal(partial.events[0]?.object.kind, 'PartialObjectMetadata');
 });

@@ -1,6 +1,6 @@
 /** YAML in and out; the one place that touches the `yaml` package, which is loaded at its first use. JSON is read as YAML. */
-import { LineCounter, parseAllDocuments, stringify } from 'yaml';
-import type { ScalarTag } from 'yaml';
+import { isScalar, LineCounter, parseAllDocuments, stringify, visit } from 'yaml';
+import type { Document, ScalarTag } from 'yaml';
 import { EdgeError } from './errors.ts';
 import { readPlainYaml } from './plain-yaml.ts';
 
@@ -37,6 +37,8 @@ const BOOLEAN_WORDS = [
 export interface YamlOptions {
   /** Read `yes`, `no`, `on` and `off` as booleans, as YAML 1.1 and with it Kubernetes has them. */
   hasBooleanWords?: boolean;
+  /** Is told of a key that stands in its map already, and of its line; the last one counts. An error when absent. */
+  onRepeatedKey?: (key: string, line: number) => void;
 }
 
 /**
@@ -48,7 +50,7 @@ export function parseYamlDocuments(text: string, source: string, options: YamlOp
   const lines = new LineCounter();
   const documents = parseAllDocuments(text, {
     lineCounter: lines,
-    uniqueKeys: true,
+    uniqueKeys: options.onRepeatedKey === undefined,
     ...(options.hasBooleanWords === true ? { customTags: BOOLEAN_WORDS } : {}),
   });
   const values: unknown[] = [];
@@ -60,6 +62,7 @@ export function parseYamlDocuments(text: string, source: string, options: YamlOp
         problem.message.split('\n', 1)[0]?.replace(/ at line \d+, column \d+:?$/u, '') ?? 'not valid YAML';
       throw new EdgeError('EDGE_ERR_YAML_PARSE', `${source}:${line}:${col}: ${what}`, { cause: problem });
     }
+    if (options.onRepeatedKey !== undefined) findRepeatedKeys(document, lines, options.onRepeatedKey);
     let value: unknown;
     try {
       value = document.toJS({ maxAliasCount: MAX_ALIASES });
@@ -69,6 +72,24 @@ export function parseYamlDocuments(text: string, source: string, options: YamlOp
     if (value !== null && value !== undefined) values.push(value);
   }
   return values;
+}
+
+function findRepeatedKeys(
+  document: Document.Parsed,
+  lines: LineCounter,
+  onRepeatedKey: (key: string, line: number) => void,
+): void {
+  visit(document, {
+    Map(_, map) {
+      const seen = new Set<string>();
+      for (const { key } of map.items) {
+        if (!isScalar(key)) continue;
+        const text = String(key.value);
+        if (seen.has(text)) onRepeatedKey(text, lines.linePos(key.range?.[0] ?? 0).line);
+        seen.add(text);
+      }
+    },
+  });
 }
 
 /** Parses a text that holds one document; undefined when it is empty. */
@@ -81,9 +102,10 @@ export function parseYaml(text: string, source: string, options: YamlOptions = {
   return values[0];
 }
 
-/** Formats a value as YAML in the style of kubectl. */
-export function formatYaml(value: unknown): string {
+/** Formats a value as YAML in the style of kubectl, which sorts the members of objects. */
+export function formatYaml(value: unknown, isSorted = false): string {
   return stringify(value, {
+    sortMapEntries: isSorted,
     lineWidth: 0,
     aliasDuplicateObjects: false,
     indentSeq: false,

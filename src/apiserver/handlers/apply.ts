@@ -5,15 +5,17 @@ import { rfc3339 } from '../../lib/clock.ts';
 import { decodeObject, decodePartial, prepareCreate, prepareUpdate } from '../registry/strategy.ts';
 import type { Decoded, Subresource } from '../registry/strategy.ts';
 import { applyConfiguration } from '../ssa/apply.ts';
+import { repeatedItem } from '../ssa/repeated.ts';
 import { ownersOf, withoutOwners, withOwners } from '../ssa/track.ts';
 import { decodeJson, decodeYaml, readBody } from './body.ts';
 import type { Body } from './body.ts';
 import type { Call } from './context.ts';
 import type { AnswerForm } from './negotiation.ts';
 import { readWriteOptions } from './parameters.ts';
+import type { WriteOptions } from './parameters.ts';
 import { objectResponse } from './respond.ts';
 import { checkUnchanged } from './unchanged.ts';
-import { fieldProblems, writeObject, writerOf } from './write.ts';
+import { writeObject, writerOf } from './write.ts';
 
 /** PATCH of an object or its status with `application/apply-patch+yaml`. */
 export async function applyObject(
@@ -25,7 +27,7 @@ export async function applyObject(
   const { c, resource, deps } = call;
   const options = readWriteOptions(c, 'PatchOptions', true);
   c.set('dryRun', options.dryRun);
-  const config = configurationOf(call, name, decodeApplied(await readBody(c)), subresource);
+  const config = configurationOf(call, name, decodeApplied(await readBody(c)), options, subresource);
   const now = deps.clock.wallNow();
   const writer = writerOf(call, options, 'Apply', subresource);
   const { source, isCreated } = await writeObject(call, name, options.dryRun, (current) => {
@@ -40,7 +42,7 @@ export async function applyObject(
       time: rfc3339(now),
       isForced: options.isForced,
     });
-    const { object } = decodeObject(resource, applied.object);
+    const { object } = decodeObject(resource, applied.object, 'applied');
     const next =
       current === undefined
         ? prepareCreate(resource, object, now)
@@ -62,22 +64,31 @@ function decodeApplied(bytes: Buffer): Body {
 }
 
 /** Reads the configuration, without what this endpoint does not write. Throws a 400 Status. */
-function configurationOf(call: Call, name: string, body: Body, subresource: Subresource): KubeObject {
+function configurationOf(
+  call: Call,
+  name: string,
+  body: Body,
+  options: WriteOptions,
+  subresource: Subresource,
+): KubeObject {
   const { resource } = call;
-  const decoded: Decoded = decodePartial(resource, body.value);
+  const decoded: Decoded = decodePartial(resource, body.value, 'applied');
   const { apiVersion, kind, metadata, status, ...rest } = decoded.object;
   const untyped = (why: string): Error =>
     badRequest(
       `failed to create typed patch object (/${name}; ${resource.apiVersion}, Kind=${resource.kind}): ${why}`,
     );
-  const [duplicate] = body.duplicateFields;
-  if (duplicate !== undefined) throw untyped(fieldProblems(decoded, [duplicate])[0] ?? duplicate);
+  if (body.repeated.length > 0 && options.fieldValidation === 'Strict')
+    throw badRequest(`error strict decoding patch: ${body.repeated.join(', ')}`);
+  if (options.fieldValidation === 'Warn') call.warnings.push(...body.repeated);
   if (decoded.unknownFields.length > 0) {
     const errors = decoded.unknownFields.map((path) => `.${path}: field not declared in schema`);
     throw untyped(errors.length === 1 ? (errors[0] ?? '') : `errors:\n  ${errors.join('\n  ')}`);
   }
   const { managedFields, ...given } = metadata;
-  if ((managedFields ?? []).length > 0) throw badRequest('metadata.managedFields must be nil');
+  if (managedFields !== undefined) throw badRequest('metadata.managedFields must be nil');
+  const repeated = repeatedItem(resource.fieldSchema, decoded.object);
+  if (repeated !== undefined) throw untyped(repeated);
   if (given.name !== undefined && given.name !== '' && given.name !== name) {
     throw badRequest(`the name of the object (${given.name}) does not match the name on the URL (${name})`);
   }
@@ -94,7 +105,7 @@ function configurationOf(call: Call, name: string, body: Body, subresource: Subr
 }
 
 function checkCreatable(call: Call, name: string, config: KubeObject, subresource: Subresource): void {
-  const { uid, resourceVersion } = config.metadata;
+  const { uid } = config.metadata;
   if (subresource !== undefined) throw notFound(call.resource, name);
   if ((uid ?? '') !== '') {
     throw conflict(
@@ -103,7 +114,6 @@ function checkCreatable(call: Call, name: string, config: KubeObject, subresourc
       `uid mismatch: the provided object specified uid ${uid}, and no existing object was found`,
     );
   }
-  if ((resourceVersion ?? '') !== '' && resourceVersion !== '0') throw notFound(call.resource, name);
 }
 
 /** What an apply says about identity, for the checks that all patches share. */

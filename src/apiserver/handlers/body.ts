@@ -15,11 +15,14 @@ export function tooLarge(maxBytes = MAX_BODY_BYTES): Error {
   return statusError('RequestEntityTooLarge', `Request entity too large: limit is ${maxBytes}`);
 }
 
+/** Repeated members that are named; more help nobody. */
+const MAX_REPEATED = 20;
+
 /** A decoded body. */
 export interface Body {
   value: unknown;
-  /** Paths of members that stand twice in one object. */
-  duplicateFields: string[];
+  /** What is wrong with members that stand twice in one object, in words. */
+  repeated: string[];
 }
 
 /** Reads the whole body; throws a 413 Status over the limit. What a refused body still sends is drained by the server. */
@@ -82,19 +85,28 @@ export function unsupportedMediaType(accepted: readonly string[]): Error {
 export function decodeJson(bytes: Buffer): Body {
   const text = new StringDecoder('utf8').end(bytes);
   try {
-    return { value: JSON.parse(text) as unknown, duplicateFields: findDuplicateFields(text) };
+    const value = JSON.parse(text) as unknown;
+    return {
+      value,
+      repeated: findDuplicateFields(text).map((path) => `duplicate field ${JSON.stringify(path)}`),
+    };
   } catch (err) {
     throw badRequest(`the request body is not valid JSON: ${errorMessage(err)}`);
   }
 }
 
-/** Decodes YAML (or JSON, which is YAML); throws a 400 Status, also for several documents or repeated keys. */
+/** Decodes YAML (or JSON, which is YAML); throws a 400 Status, also for several documents. */
 export function decodeYaml(bytes: Buffer): Body {
+  const repeated: string[] = [];
   try {
-    return {
-      value: parseYaml(bytes.toString(), 'request body', { hasBooleanWords: true }),
-      duplicateFields: [],
-    };
+    const value = parseYaml(bytes.toString(), 'request body', {
+      hasBooleanWords: true,
+      onRepeatedKey: (key, line) => {
+        if (repeated.length < MAX_REPEATED)
+          repeated.push(`line ${line}: key ${JSON.stringify(key)} already set in map`);
+      },
+    });
+    return { value, repeated };
   } catch (err) {
     throw badRequest(`error converting YAML to JSON: ${errorMessage(err)}`);
   }

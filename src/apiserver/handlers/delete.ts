@@ -1,70 +1,17 @@
 /** delete and deletecollection: preconditions, finalizers, dry run; options in the body or the query. */
-import { badRequest, notFound } from '../../api/status.ts';
-import type { Status, StatusCause } from '../../api/status.ts';
+import { notFound } from '../../api/status.ts';
 import { markDeleted } from '../registry/strategy.ts';
 import type { Mutation, StoredObject } from '../store/store.ts';
-import { contentType, decodeJson, decodeYaml, readBody, unsupportedMediaType } from './body.ts';
 import type { Call } from './context.ts';
+import { readDeleteOptions } from './delete-options.ts';
+import type { DeleteOptions } from './delete-options.ts';
 import { negotiate } from './negotiation.ts';
-import { invalidOptions, readDryRun } from './parameters.ts';
 import { selectPage } from './read.ts';
-import { jsonResponse, listResponse, objectResponse } from './respond.ts';
+import { doneResponse, listResponse, objectResponse } from './respond.ts';
 import { preconditionFailed } from './write.ts';
-
-interface DeleteOptions {
-  dryRun: boolean;
-  uid: string | undefined;
-  resourceVersion: string | undefined;
-}
 
 /** Removals of a collection that are queued at once: a batch of the store, and far from its limit. */
 const CONCURRENT_REMOVALS = 256;
-
-const POLICIES = ['Background', 'Foreground', 'Orphan'];
-
-/** Reads DeleteOptions; the body wins over the query. There is no garbage collector, so policies change nothing. */
-async function readDeleteOptions(call: Call): Promise<DeleteOptions> {
-  const { c } = call;
-  const bytes = await readBody(c);
-  const type = contentType(c);
-  let given: Record<string, unknown> = {};
-  if (bytes.length > 0) {
-    if (type !== 'application/json' && type !== 'application/yaml')
-      throw unsupportedMediaType(['application/json', 'application/yaml']);
-    const { value } = type === 'application/yaml' ? decodeYaml(bytes) : decodeJson(bytes);
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw badRequest('the body of a delete is a DeleteOptions object');
-    }
-    given = value as Record<string, unknown>;
-    if (given['kind'] !== undefined && given['kind'] !== 'DeleteOptions') {
-      throw badRequest(`${JSON.stringify(given['kind'])} cannot be handled as a DeleteOptions`);
-    }
-  }
-  const causes: StatusCause[] = [];
-  const dryRunValues = Array.isArray(given['dryRun'])
-    ? given['dryRun'].map(String)
-    : (c.req.queries('dryRun') ?? []);
-  const dryRun = readDryRun(dryRunValues, causes);
-  const policy = given['propagationPolicy'] ?? c.req.query('propagationPolicy');
-  const orphan = given['orphanDependents'] ?? c.req.query('orphanDependents');
-  if (policy !== undefined && policy !== '' && (typeof policy !== 'string' || !POLICIES.includes(policy))) {
-    causes.push({
-      reason: 'FieldValueNotSupported',
-      message: `Unsupported value: ${JSON.stringify(policy)}: supported values: ${POLICIES.map((entry) => JSON.stringify(entry)).join(', ')}`,
-      field: 'propagationPolicy',
-    });
-  } else if (policy !== undefined && policy !== '' && orphan !== undefined) {
-    causes.push({
-      reason: 'FieldValueInvalid',
-      message: `Invalid value: ${JSON.stringify(policy)}: orphanDependents and deletionPropagation cannot be both set`,
-      field: 'propagationPolicy',
-    });
-  }
-  if (causes.length > 0) throw invalidOptions('DeleteOptions', causes);
-  const preconditions = (given['preconditions'] ?? {}) as Record<string, unknown>;
-  const text = (value: unknown) => (typeof value === 'string' && value !== '' ? value : undefined);
-  return { dryRun, uid: text(preconditions['uid']), resourceVersion: text(preconditions['resourceVersion']) };
-}
 
 interface Removal {
   stored: StoredObject;
@@ -109,7 +56,7 @@ async function removeObject(call: Call, name: string, options: DeleteOptions): P
 /** DELETE of one object. */
 export async function deleteObject(call: Call, name: string): Promise<Response> {
   const { c, resource } = call;
-  const form = negotiate(c.req.header('accept'), ['json', 'table', 'partial', 'yaml']);
+  const form = negotiate(c.req.header('accept'), ['object', 'table', 'partial']);
   const options = await readDeleteOptions(call);
   c.set('dryRun', options.dryRun);
   const removal = await removeObject(call, name, options);
@@ -117,20 +64,13 @@ export async function deleteObject(call: Call, name: string): Promise<Response> 
   const { stored, isRemoved } = removal;
   if (!isRemoved) return objectResponse(call, form, 200, stored);
   const uid = stored.object.metadata.uid ?? '';
-  const status: Status = {
-    kind: 'Status',
-    apiVersion: 'v1',
-    metadata: {},
-    status: 'Success',
-    details: { name, group: resource.group, kind: resource.plural, uid },
-  };
-  return jsonResponse(status);
+  return doneResponse(form, { name, group: resource.group, kind: resource.plural, uid });
 }
 
 /** DELETE of a collection: the selected objects one by one; the answer lists them. */
 export async function deleteCollection(call: Call): Promise<Response> {
   const { c } = call;
-  const form = negotiate(c.req.header('accept'), ['json', 'table', 'partialList', 'yaml']);
+  const form = negotiate(c.req.header('accept'), ['object', 'table', 'partialList']);
   const { items, metadata } = selectPage(call);
   const options = await readDeleteOptions(call);
   c.set('dryRun', options.dryRun);

@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto';
 import { version } from '../../lib/build-info.ts';
 import { unknownResource } from '../../api/status.ts';
-import { RESOURCE_VERBS, STATUS_VERBS } from '../registry/resources.ts';
 import type { Resource } from '../registry/resources.ts';
 import type { ApiContext } from './context.ts';
 import { notAcceptable, parseAccept } from './negotiation.ts';
@@ -103,10 +102,12 @@ function aggregatedResource(resource: Resource): unknown {
     responseKind,
     scope: 'Cluster',
     singularResource: resource.singular,
-    verbs: RESOURCE_VERBS,
+    verbs: resource.verbs,
     ...(resource.shortNames.length > 0 ? { shortNames: resource.shortNames } : {}),
     ...(resource.categories.length > 0 ? { categories: resource.categories } : {}),
-    subresources: [{ subresource: 'status', responseKind, verbs: STATUS_VERBS }],
+    ...(resource.statusVerbs.length > 0
+      ? { subresources: [{ subresource: 'status', responseKind, verbs: resource.statusVerbs }] }
+      : {}),
   };
 }
 
@@ -136,23 +137,39 @@ export function getResources(
       singularName: resource.singular,
       namespaced: false,
       kind: resource.kind,
-      verbs: RESOURCE_VERBS,
+      verbs: resource.verbs,
       ...(resource.shortNames.length > 0 ? { shortNames: resource.shortNames } : {}),
       ...(resource.categories.length > 0 ? { categories: resource.categories } : {}),
     },
-    {
-      name: `${resource.plural}/status`,
-      singularName: '',
-      namespaced: false,
-      kind: resource.kind,
-      verbs: STATUS_VERBS,
-    },
+    ...(resource.statusVerbs.length > 0
+      ? [
+          {
+            name: `${resource.plural}/status`,
+            singularName: '',
+            namespaced: false,
+            kind: resource.kind,
+            verbs: resource.statusVerbs,
+          },
+        ]
+      : []),
   ]);
   return jsonResponse({
     kind: 'APIResourceList',
     apiVersion: 'v1',
     groupVersion: `${name}/${version}`,
     resources: list,
+  });
+}
+
+/** GET /: the paths that there are. */
+export function getPaths(resources: ReadonlyMap<string, Resource>): Response {
+  const groups = [...groupVersions(resources.values())].flatMap(([name, versions]) => [
+    `/apis/${name}`,
+    ...[...versions.keys()].map((version) => `/apis/${name}/${version}`),
+  ]);
+  const health = ['healthz', 'livez', 'readyz'].map((name) => `/${name}`);
+  return jsonResponse({
+    paths: ['/api', '/apis', ...groups, ...health, '/openapi/v2', '/openapi/v3', '/version'],
   });
 }
 

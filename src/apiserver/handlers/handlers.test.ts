@@ -6,6 +6,7 @@ import { parseTokenFile } from '../auth/tokens.ts';
 import { mergePatch } from '../registry/merge-patch.ts';
 import { findDuplicateFields } from './json-duplicates.ts';
 import { negotiate } from './negotiation.ts';
+import type { AnswerShape } from './negotiation.ts';
 import { formatAge } from '../../api/age.ts';
 
 test('ages are as coarse as kubectl prints them', () => {
@@ -48,14 +49,24 @@ test('repeated members are found by path, values and strings with braces do not 
 
 test('the first form of Accept that can be made wins', () => {
   const table = 'application/json;as=Table;v=v1;g=meta.k8s.io';
-  assert.equal(negotiate(undefined, ['json']), 'json');
-  assert.equal(negotiate(`${table},application/json`, ['json', 'table']), 'table');
-  assert.equal(negotiate('application/json; g=meta.k8s.io; v=v1beta1; as=Table', ['json', 'table']), 'table');
-  assert.equal(negotiate(`${table},application/json`, ['json']), 'json');
-  assert.equal(negotiate('application/cbor,*/*;q=0.1', ['json']), 'json');
+  const forms: [string | undefined, AnswerShape[], string][] = [
+    [undefined, ['object'], 'object json v1'],
+    [`${table},application/json`, ['object', 'table'], 'table json v1'],
+    ['application/json; g=meta.k8s.io; v = v1beta1; as=Table', ['object', 'table'], 'table json v1beta1'],
+    [`${table},application/json`, ['object'], 'object json v1'],
+    ['application/cbor,*/*;q=0.1', ['object'], 'object json v1'],
+    ['application/yaml,application/json', ['object'], 'object yaml v1'],
+    ['application/yaml;as=Table;v=v1;g=meta.k8s.io', ['table'], 'table yaml v1'],
+  ];
+  for (const [accept, shapes, wanted] of forms) {
+    const { shape, isYaml, metaVersion } = negotiate(accept, shapes);
+    assert.equal(`${shape} ${isYaml ? 'yaml' : 'json'} ${metaVersion.slice(12)}`, wanted, accept);
+  }
+  const watched = negotiate('application/yaml,application/json', ['object'], { isStream: true });
+  assert.equal(watched.isYaml, false);
   for (const accept of [table, 'text/html', 'application/json;as=Table;v=v9;g=meta.k8s.io']) {
     assert.throws(
-      () => negotiate(accept, ['json']),
+      () => negotiate(accept, ['object']),
       (err: unknown) => errorCode(err) === 'EDGE_ERR_API_NOT_ACCEPTABLE',
     );
   }

@@ -1,8 +1,16 @@
 /** Content negotiation: which form of an answer a client can read, by the order of its Accept header. */
 import { statusError } from '../../api/status.ts';
 
+/** What an answer holds: whole objects, a Table, or metadata alone. */
+export type AnswerShape = 'object' | 'table' | 'partial' | 'partialList';
+
 /** The form of an answer. */
-export type AnswerForm = 'json' | 'yaml' | 'table' | 'partial' | 'partialList';
+export interface AnswerForm {
+  shape: AnswerShape;
+  isYaml: boolean;
+  /** Of a Table or metadata: `meta.k8s.io/v1`, or the beta of it that clients from before 1.15 ask for. */
+  metaVersion: string;
+}
 
 /** One entry of an Accept header. */
 export interface MediaRange {
@@ -25,7 +33,13 @@ export function parseAccept(header: string | undefined): MediaRange[] {
       for (const parameter of rest) {
         const at = parameter.indexOf('=');
         if (at > 0)
-          parameters.set(parameter.slice(0, at).toLowerCase(), parameter.slice(at + 1).replaceAll('"', ''));
+          parameters.set(
+            parameter.slice(0, at).trim().toLowerCase(),
+            parameter
+              .slice(at + 1)
+              .trim()
+              .replaceAll('"', ''),
+          );
       }
       return { type: type.toLowerCase(), parameters };
     });
@@ -33,36 +47,48 @@ export function parseAccept(header: string | undefined): MediaRange[] {
 
 const META_GROUP = 'meta.k8s.io';
 
-function formOf(range: MediaRange): AnswerForm | undefined {
-  const isJson = range.type === 'application/json' || range.type === '*/*' || range.type === 'application/*';
-  const as = range.parameters.get('as');
-  if (as === undefined) {
-    if (isJson) return 'json';
-    return range.type === 'application/yaml' ? 'yaml' : undefined;
-  }
-  const version = range.parameters.get('v');
-  if (!isJson || range.parameters.get('g') !== META_GROUP || (version !== 'v1' && version !== 'v1beta1'))
-    return undefined;
-  if (as === 'Table') return 'table';
-  if (as === 'PartialObjectMetadata') return 'partial';
-  return as === 'PartialObjectMetadataList' ? 'partialList' : undefined;
+const JSON_TYPES: ReadonlySet<string> = new Set(['application/json', 'application/*', '*/*']);
+const SHAPES: Readonly<Record<string, AnswerShape>> = {
+  Table: 'table',
+  PartialObjectMetadata: 'partial',
+  PartialObjectMetadataList: 'partialList',
+};
+
+function formOf({ type, parameters }: MediaRange): AnswerForm | undefined {
+  const isYaml = type === 'application/yaml';
+  if (!isYaml && !JSON_TYPES.has(type)) return undefined;
+  const as = parameters.get('as');
+  const version = parameters.get('v') ?? '';
+  const metaVersion = `${META_GROUP}/${version}`;
+  if (as === undefined) return { shape: 'object', isYaml, metaVersion: `${META_GROUP}/v1` };
+  if (parameters.get('g') !== META_GROUP || (version !== 'v1' && version !== 'v1beta1')) return undefined;
+  const shape = Object.hasOwn(SHAPES, as) ? SHAPES[as] : undefined;
+  return shape === undefined ? undefined : { shape, isYaml, metaVersion };
 }
 
-/** The first acceptable form among `offered`; throws a 406 Status when there is none. */
-export function negotiate(header: string | undefined, offered: readonly AnswerForm[]): AnswerForm {
+/** The first acceptable form with one of these shapes; throws a 406 Status when there is none. A watch has no YAML. */
+export function negotiate(
+  header: string | undefined,
+  shapes: readonly AnswerShape[],
+  options: { isStream?: boolean } = {},
+): AnswerForm {
+  const isStream = options.isStream === true;
   for (const range of parseAccept(header)) {
     const form = formOf(range);
-    if (form !== undefined && offered.includes(form)) return form;
+    if (form !== undefined && shapes.includes(form.shape) && !(isStream && form.isYaml)) return form;
   }
   throw notAcceptable(
-    offered.map((form) =>
-      form === 'yaml'
-        ? 'application/yaml'
-        : form === 'json'
-          ? 'application/json'
-          : `application/json;as=${form}`,
-    ),
+    isStream ? ['application/json;stream=watch'] : ['application/json', 'application/yaml'],
   );
+}
+
+/** Whether a client that reads no JSON first reads YAML: its failures come in it too. */
+export function prefersYaml(header: string | undefined): boolean {
+  for (const { type } of parseAccept(header)) {
+    if (type === 'application/yaml') return true;
+    if (JSON_TYPES.has(type)) return false;
+  }
+  return false;
 }
 
 /** 406 that lists what there is. */

@@ -1,5 +1,6 @@
 /** Query parameters of writes and reads, checked as the Kubernetes options objects are. */
-import { parseFieldSelector, parseLabelSelector } from '../../api/selectors.ts';
+import { parseLabelSelector } from '../../api/label-selector.ts';
+import { parseFieldSelector } from '../../api/selectors.ts';
 import type { Selectors } from '../../api/selectors.ts';
 import { badRequest, invalid, statusError } from '../../api/status.ts';
 import type { StatusCause } from '../../api/status.ts';
@@ -27,7 +28,7 @@ export function invalidOptions(kind: string, causes: StatusCause[]): Error {
   return invalid({ group: 'meta.k8s.io', kind }, '', causes);
 }
 
-function unsupported(field: string, value: string, supported: readonly string[]): StatusCause {
+function unsupported(field: string, value: unknown, supported: readonly string[]): StatusCause {
   const list = supported.map((entry) => JSON.stringify(entry)).join(', ');
   return {
     reason: 'FieldValueNotSupported',
@@ -48,7 +49,7 @@ export function readWriteOptions(c: ApiContext, kind: WriteOptionsKind, isApply 
   const dryRun = readDryRun(c.req.queries('dryRun') ?? [], causes);
   const validation = c.req.query('fieldValidation') ?? '';
   if (validation !== '' && validation !== 'Strict' && validation !== 'Warn' && validation !== 'Ignore') {
-    causes.push(unsupported('fieldValidation', validation, ['Ignore', 'Strict', 'Warn']));
+    causes.push(unsupported('fieldValidation', validation, ['', 'Ignore', 'Strict', 'Warn']));
   }
   const fieldManager = c.req.query('fieldManager') ?? '';
   if (fieldManager.length > MAX_MANAGER) {
@@ -91,12 +92,11 @@ export function readWriteOptions(c: ApiContext, kind: WriteOptionsKind, isApply 
 
 /** Whether `dryRun` is asked for; other values than All become causes. */
 export function readDryRun(values: readonly string[], causes: StatusCause[]): boolean {
-  const wrong = values.find((value) => value !== 'All' && value !== '');
-  if (wrong !== undefined) causes.push(unsupported('dryRun', wrong, ['All']));
+  if (values.some((value) => value !== 'All')) causes.push(unsupported('dryRun', values, ['All']));
   return values.includes('All');
 }
 
-/** Reads a non-negative whole number; undefined when absent or empty. Throws a 400 Status. */
+/** Reads a whole number; undefined when absent or empty. Throws a 400 Status. */
 export function readInteger(c: ApiContext, name: string): number | undefined {
   const text = c.req.query(name);
   if (text === undefined || text === '') return undefined;

@@ -1,10 +1,12 @@
 /** patch: JSON patch and merge patch against the newest state, or an apply; other kinds are refused as the reference does. */
 import type { KubeObject } from '../../api/meta.ts';
-import { badRequest, notFound } from '../../api/status.ts';
+import { badRequest, isStatus, notFound } from '../../api/status.ts';
 import { applyJsonPatch, decodeJsonPatch } from '../registry/json-patch.ts';
 import { mergePatch } from '../registry/merge-patch.ts';
+import { unpatchable } from '../registry/object-type.ts';
+import type { Resource } from '../registry/resources.ts';
 import { decodeObject, prepareUpdate } from '../registry/strategy.ts';
-import type { Subresource } from '../registry/strategy.ts';
+import type { Decoded, Subresource } from '../registry/strategy.ts';
 import { applyObject } from './apply.ts';
 import { contentType, decodeJson, readBody, unsupportedMediaType } from './body.ts';
 import type { Call } from './context.ts';
@@ -12,7 +14,7 @@ import { negotiate } from './negotiation.ts';
 import { readWriteOptions } from './parameters.ts';
 import { objectResponse } from './respond.ts';
 import { checkUnchanged } from './unchanged.ts';
-import { fieldProblems, strictPatchError, tracker, WRITE_FORMS, writeObject } from './write.ts';
+import { checkVersion, fieldProblems, tracker, WRITE_FORMS, writeObject } from './write.ts';
 
 const JSON_PATCH = 'application/json-patch+json';
 const MERGE_PATCH = 'application/merge-patch+json';
@@ -33,12 +35,13 @@ export async function patchObject(call: Call, name: string, subresource: Subreso
   const track = tracker(call, options, subresource);
   const { source } = await writeObject(call, name, options.dryRun, (current) => {
     if (current === undefined) throw notFound(resource, name);
-    const decoded = decodeObject(resource, apply(current));
-    const problems = fieldProblems(decoded, body.duplicateFields);
-    if (problems.length > 0 && options.fieldValidation === 'Strict') {
-      throw strictPatchError(call, name, body.value, problems);
-    }
+    const patched = apply.to(current);
+    const decoded = decodePatched(resource, patched);
+    const problems = [...fieldProblems(decoded, body.repeated), ...apply.problems];
+    if (problems.length > 0 && options.fieldValidation === 'Strict')
+      throw unpatchable(body.value, `strict decoding error: ${problems.join(', ')}`);
     if (options.fieldValidation === 'Warn') call.warnings.push(...problems);
+    if ((decoded.object.metadata.resourceVersion ?? '') === '') checkVersion(call, current);
     checkUnchanged(call, current, decoded.object);
     return track(
       current,
@@ -49,14 +52,34 @@ export async function patchObject(call: Call, name: string, subresource: Subreso
   return objectResponse(call, form, 200, source);
 }
 
-function jsonPatcher(body: unknown): (current: KubeObject) => unknown {
-  const operations = decodeJsonPatch(body);
-  return (current) => applyJsonPatch(current, operations);
+/** A patch that was read. */
+interface Patch {
+  to(current: KubeObject): unknown;
+  /** What it has that no patch has. */
+  problems: readonly string[];
 }
 
-function mergePatcher(body: unknown): (current: KubeObject) => unknown {
+function jsonPatcher(body: unknown): Patch {
+  const { operations, unknownFields } = decodeJsonPatch(body);
+  return {
+    to: (current) => applyJsonPatch(current, operations),
+    problems: unknownFields.map((path) => `json patch unknown field ${JSON.stringify(path)}`),
+  };
+}
+
+function mergePatcher(body: unknown): Patch {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw badRequest('error decoding patch: a merge patch is an object');
   }
-  return (current) => mergePatch(current, body);
+  return { to: (current) => mergePatch(current, body), problems: [] };
+}
+
+/** What a patch leads to, as an object; a field of a wrong type is the patch's fault (422), not the request's. */
+function decodePatched(resource: Resource, patched: unknown): Decoded {
+  try {
+    return decodeObject(resource, patched, 'patched');
+  } catch (err) {
+    if (isStatus(err, 'BadRequest')) throw unpatchable(patched, err.message);
+    throw err;
+  }
 }

@@ -13,7 +13,7 @@ import type { ListMetadata } from './respond.ts';
 /** GET of one object or its status. */
 export function getObject(call: Call, name: string): Response {
   const { c, deps, resource } = call;
-  const form = negotiate(c.req.header('accept'), ['json', 'table', 'partial', 'yaml']);
+  const form = negotiate(c.req.header('accept'), ['object', 'table', 'partial']);
   const wanted = readRevision(c);
   if (wanted !== undefined && wanted > deps.store.revision)
     throw tooLargeRevision(wanted, deps.store.revision);
@@ -75,7 +75,7 @@ function readListOptions(call: Call): ListOptions {
     if (match !== 'Exact' && match !== 'NotOlderThan') {
       causes.push({
         reason: 'FieldValueNotSupported',
-        message: `Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan"`,
+        message: `Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan", ""`,
         field: 'resourceVersionMatch',
       });
     }
@@ -100,6 +100,7 @@ function readListOptions(call: Call): ListOptions {
     error.status.metadata = { continue: encodeContinue({ revision, after: continuation.after }) };
     throw error;
   }
+  readInteger(c, 'timeoutSeconds'); // a list takes no time that could be bounded, but a wrong number is an error
   return { limit: Math.max(0, readInteger(c, 'limit') ?? 0), continuation, exact };
 }
 
@@ -126,7 +127,7 @@ export function selectPage(call: Call): { items: readonly StoredObject[]; metada
 
 /** GET of a collection. */
 export function listObjects(call: Call): Response {
-  const form = negotiate(call.c.req.header('accept'), ['json', 'table', 'partialList', 'yaml']);
+  const form = negotiate(call.c.req.header('accept'), ['object', 'table', 'partialList']);
   const { items, metadata } = selectPage(call);
   return listResponse(call, form, items, metadata);
 }

@@ -1,15 +1,16 @@
 /** Writes answers: objects and lists in the form the client asked for, and every failure as a Status. */
 import type { KubeObject } from '../../api/meta.ts';
-import { statusError, StatusError } from '../../api/status.ts';
+import { badRequest, statusError, StatusError } from '../../api/status.ts';
+import type { Status, StatusDetails } from '../../api/status.ts';
 import { errorCode, errorMessage } from '../../lib/errors.ts';
 import { formatYaml } from '../../lib/yaml.ts';
 import { isOutOfSpace } from '../store/errors.ts';
 import { MAX_OBJECT_LENGTH, StoredObject } from '../store/store.ts';
 import type { Call } from './context.ts';
+import { prefersYaml } from './negotiation.ts';
 import type { AnswerForm } from './negotiation.ts';
 import { createTable, partialObject } from './table.ts';
-import type { RowObject } from './table.ts';
-import { invalidOptions } from './parameters.ts';
+import type { RowObject, Table } from './table.ts';
 
 /** Warnings sent with one answer; more help nobody. */
 const MAX_WARNINGS = 20;
@@ -57,18 +58,19 @@ function withWarnings(response: Response, call: Call): Response {
   return response;
 }
 
-/** The `includeObject` parameter; throws a 422 Status. */
+/** The `includeObject` parameter; throws a 400 Status. */
 export function readRowObject(call: Call): RowObject {
   const text = call.c.req.query('includeObject') ?? '';
   if (text === '' || text === 'Metadata') return 'Metadata';
   if (text === 'None' || text === 'Object') return text;
-  throw invalidOptions('TableOptions', [
-    {
-      reason: 'FieldValueNotSupported',
-      message: `Unsupported value: ${JSON.stringify(text)}: supported values: "Metadata", "None", "Object"`,
-      field: 'includeObject',
-    },
-  ]);
+  throw badRequest(
+    `Unable to convert to Table as requested: includeObject: Invalid value: ${JSON.stringify(text)}: must be 'Metadata', 'Object', 'None', or empty`,
+  );
+}
+
+function formatted(value: unknown, form: AnswerForm, code: number): Response {
+  if (form.isYaml) return textResponse(formatYaml(value, true), code, 'application/yaml');
+  return jsonResponse(value, code);
 }
 
 /** Answers with one object; `stored` when it came from the store, else a value that was not stored (dry run). */
@@ -78,27 +80,39 @@ export function objectResponse(
   code: number,
   source: StoredObject | KubeObject,
 ): Response {
-  const { resource, deps } = call;
-  const isStored = source instanceof StoredObject;
-  const object = isStored ? source.object : source;
-  let response: Response;
-  if (form === 'table') {
-    const stored = isStored
-      ? source
-      : new StoredObject(resource.plural, object.metadata.name ?? '', 0, '', object);
-    const metadata = { resourceVersion: object.metadata.resourceVersion ?? '' };
-    response = jsonResponse(
-      createTable(resource, [stored], {
-        metadata,
-        rowObject: readRowObject(call),
-        now: deps.clock.wallNow(),
-      }),
-      code,
-    );
-  } else if (form === 'partial') response = jsonResponse(partialObject(object), code);
-  else if (form === 'yaml') response = textResponse(formatYaml(object), code, 'application/yaml');
-  else response = textResponse(isStored ? source.json : JSON.stringify(source), code, 'application/json');
+  const response =
+    source instanceof StoredObject && form.shape === 'object' && !form.isYaml
+      ? textResponse(source.json, code, 'application/json') // which is JSON already
+      : formatted(shaped(call, form, source instanceof StoredObject ? source.object : source), form, code);
   return withWarnings(response, call);
+}
+
+function shaped(call: Call, form: AnswerForm, object: KubeObject): unknown {
+  switch (form.shape) {
+    case 'table':
+      return tableOf(call, form, [object], { resourceVersion: object.metadata.resourceVersion ?? '' });
+    case 'partial':
+      return partialObject(object, form.metaVersion);
+    default:
+      return object;
+  }
+}
+
+/** Answers that something is done, with what it was done to. */
+export function doneResponse(form: AnswerForm, details: StatusDetails): Response {
+  const status: Status = { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', details };
+  return formatted(status, form, 200);
+}
+
+function tableOf(
+  call: Call,
+  { metaVersion: apiVersion }: AnswerForm,
+  objects: readonly KubeObject[],
+  metadata: Record<string, unknown>,
+): Table {
+  const { resource, deps } = call;
+  const now = deps.clock.wallNow();
+  return createTable(resource, objects, { metadata, rowObject: readRowObject(call), now, apiVersion });
 }
 
 /** Metadata of a list. */
@@ -115,42 +129,31 @@ export function listResponse(
   items: readonly StoredObject[],
   metadata: ListMetadata,
 ): Response {
-  const { resource, deps } = call;
-  if (form === 'table') {
-    const table = createTable(resource, items, {
-      metadata: { ...metadata },
-      rowObject: readRowObject(call),
-      now: deps.clock.wallNow(),
-    });
-    return jsonResponse(table);
+  const { apiVersion, listKind: kind } = call.resource;
+  const objects = items.map((stored) => stored.object);
+  switch (form.shape) {
+    case 'table':
+      return formatted(tableOf(call, form, objects, { ...metadata }), form, 200);
+    case 'partialList':
+      return formatted(
+        {
+          kind: 'PartialObjectMetadataList',
+          apiVersion: form.metaVersion,
+          metadata,
+          items: objects.map((object) => partialObject(object, form.metaVersion)),
+        },
+        form,
+        200,
+      );
+    default: {
+      const whole = { apiVersion, kind, metadata: { continue: '', ...metadata } };
+      if (form.isYaml) return formatted({ ...whole, items: objects }, form, 200);
+      // the items are JSON already
+      const head = JSON.stringify(whole).slice(0, -1);
+      const json = `${head},"items":[${items.map((stored) => stored.json).join(',')}]}`;
+      return textResponse(json, 200, 'application/json');
+    }
   }
-  if (form === 'partialList') {
-    return jsonResponse({
-      kind: 'PartialObjectMetadataList',
-      apiVersion: 'meta.k8s.io/v1',
-      metadata,
-      items: items.map((stored) => partialObject(stored.object)),
-    });
-  }
-  if (form === 'yaml') {
-    const list = {
-      apiVersion: resource.apiVersion,
-      items: items.map((stored) => stored.object),
-      kind: resource.listKind,
-      metadata,
-    };
-    return textResponse(formatYaml(list), 200, 'application/yaml');
-  }
-  // the items are JSON already
-  const head = JSON.stringify({ apiVersion: resource.apiVersion, kind: resource.listKind, metadata }).slice(
-    0,
-    -1,
-  );
-  return textResponse(
-    `${head},"items":[${items.map((stored) => stored.json).join(',')}]}`,
-    200,
-    'application/json',
-  );
 }
 
 /** Any failure as a Status. Unknown ones become 500; the caller logs them. */
@@ -180,11 +183,14 @@ export function toStatusError(err: unknown): StatusError {
   }
 }
 
-/** Answers with a failure. */
-export function errorResponse(error: StatusError): Response {
+/** Answers with a failure, in YAML to a client that reads YAML rather than JSON. */
+export function errorResponse(error: StatusError, accept?: string): Response {
   const retryAfter = error.status.details?.retryAfterSeconds;
-  return jsonResponse(error.status, error.httpCode, {
+  const headers = {
     ...(retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) }),
     ...(error.httpCode === 401 ? { 'www-authenticate': 'Bearer realm="edge"' } : {}),
-  });
+  };
+  if (prefersYaml(accept))
+    return textResponse(formatYaml(error.status, true), error.httpCode, 'application/yaml', headers);
+  return jsonResponse(error.status, error.httpCode, headers);
 }

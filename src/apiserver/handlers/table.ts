@@ -2,7 +2,6 @@
 import { formatAge } from '../../api/age.ts';
 import type { KubeObject } from '../../api/meta.ts';
 import type { Column, Resource } from '../registry/resources.ts';
-import type { StoredObject } from '../store/store.ts';
 
 /** What a row carries besides its cells (`includeObject`). */
 export type RowObject = 'None' | 'Metadata' | 'Object';
@@ -10,9 +9,9 @@ export type RowObject = 'None' | 'Metadata' | 'Object';
 /** A meta/v1 Table. */
 export interface Table {
   kind: 'Table';
-  apiVersion: 'meta.k8s.io/v1';
+  apiVersion: string;
   metadata: Record<string, unknown>;
-  columnDefinitions?: unknown[];
+  columnDefinitions: unknown[] | null;
   rows: unknown[];
 }
 
@@ -29,7 +28,8 @@ function columnDefinitions(resource: Resource): unknown[] {
       name: column.name,
       type: column.type,
       format: column.format ?? '',
-      description: column.description ?? `${column.name} of the ${resource.kind}.`,
+      description:
+        column.description ?? `Custom resource definition column (in JSONPath format): ${column.jsonPath}`,
       priority: column.priority ?? 0,
     })),
   ];
@@ -54,29 +54,44 @@ function cell(column: Column, object: KubeObject, now: number): unknown {
 }
 
 /** The metadata-only form of an object (meta/v1 PartialObjectMetadata). */
-export function partialObject(object: KubeObject): unknown {
-  return { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata: object.metadata };
+export function partialObject(object: KubeObject, apiVersion = 'meta.k8s.io/v1'): unknown {
+  return { kind: 'PartialObjectMetadata', apiVersion, metadata: object.metadata };
 }
 
-/** One row of a Table. */
-export function tableRow(resource: Resource, object: KubeObject, rowObject: RowObject, now: Date): unknown {
+/** How a Table is made. */
+export interface TableOptions {
+  /** resourceVersion, and of a list how it goes on. */
+  metadata: Record<string, unknown>;
+  rowObject: RowObject;
+  now: Date;
+  /** Leaves the definitions out when false, as all events of a watch but the first do. */
+  hasColumns?: boolean;
+  /** `meta.k8s.io/v1` when absent. */
+  apiVersion?: string;
+}
+
+function tableRow(
+  resource: Resource,
+  object: KubeObject,
+  { rowObject, now, apiVersion }: TableOptions,
+): unknown {
   const time = now.getTime();
   const cells = [object.metadata.name, ...resource.columns.map((column) => cell(column, object, time))];
-  if (rowObject === 'None') return { cells };
-  return { cells, object: rowObject === 'Object' ? object : partialObject(object) };
+  if (rowObject === 'None') return { cells, object: null };
+  return { cells, object: rowObject === 'Object' ? object : partialObject(object, apiVersion) };
 }
 
-/** A Table of objects. `metadata` carries resourceVersion and continue; without `hasColumns` the definitions are left out. */
+/** A Table of objects. */
 export function createTable(
   resource: Resource,
-  objects: readonly StoredObject[],
-  options: { metadata: Record<string, unknown>; rowObject: RowObject; now: Date; hasColumns?: boolean },
+  objects: readonly KubeObject[],
+  options: TableOptions,
 ): Table {
   return {
     kind: 'Table',
-    apiVersion: 'meta.k8s.io/v1',
+    apiVersion: options.apiVersion ?? 'meta.k8s.io/v1',
     metadata: options.metadata,
-    ...(options.hasColumns === false ? {} : { columnDefinitions: columnDefinitions(resource) }),
-    rows: objects.map((stored) => tableRow(resource, stored.object, options.rowObject, options.now)),
+    columnDefinitions: options.hasColumns === false ? null : columnDefinitions(resource),
+    rows: objects.map((object) => tableRow(resource, object, options)),
   };
 }

@@ -1,4 +1,5 @@
 /** Watch events as lines: made once a change and shared by all watchers that want the same form. */
+import type { KubeObject } from '../../api/meta.ts';
 import type { Status } from '../../api/status.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Resource } from '../registry/resources.ts';
@@ -45,33 +46,37 @@ export function objectEvents(resource: Resource): EventEncoder {
 }
 
 /** Metadata only. */
-export function partialEvents(): EventEncoder {
+export function partialEvents(apiVersion: string): EventEncoder {
   return {
     event: (type, stored) =>
       shared(
         stored,
-        `partial ${type}`,
-        () => `${JSON.stringify({ type, object: partialObject(stored.object) })}\n`,
+        `${apiVersion} ${type}`,
+        () => `${JSON.stringify({ type, object: partialObject(stored.object, apiVersion) })}\n`,
       ),
     bookmark(revision, isInitialEnd) {
       const metadata = bookmarkMetadata(revision, isInitialEnd);
-      return `${JSON.stringify({ type: 'BOOKMARK', object: { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata } })}\n`;
+      return `${JSON.stringify({ type: 'BOOKMARK', object: { kind: 'PartialObjectMetadata', apiVersion, metadata } })}\n`;
     },
     error,
   };
 }
 
 /** Tables of one row; the first has the column definitions. Ages differ from event to event, so nothing is shared. */
-export function tableEvents(resource: Resource, rowObject: RowObject, clock: Clock): EventEncoder {
+export function tableEvents(
+  resource: Resource,
+  options: { rowObject: RowObject; apiVersion: string; clock: Clock },
+): EventEncoder {
+  const { clock, ...form } = options;
   let hasColumns = true;
-  const table = (stored: readonly StoredObject[], metadata: Record<string, unknown>): unknown => {
-    const made = createTable(resource, stored, { metadata, rowObject, now: clock.wallNow(), hasColumns });
+  const table = (objects: readonly KubeObject[], metadata: Record<string, unknown>): unknown => {
+    const made = createTable(resource, objects, { ...form, metadata, now: clock.wallNow(), hasColumns });
     hasColumns = false;
     return made;
   };
   return {
     event: (type, stored) =>
-      `${JSON.stringify({ type, object: table([stored], { resourceVersion: String(stored.revision) }) })}\n`,
+      `${JSON.stringify({ type, object: table([stored.object], { resourceVersion: String(stored.revision) }) })}\n`,
     bookmark: (revision, isInitialEnd) =>
       `${JSON.stringify({ type: 'BOOKMARK', object: table([], bookmarkMetadata(revision, isInitialEnd)) })}\n`,
     error,

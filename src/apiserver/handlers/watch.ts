@@ -6,7 +6,14 @@ import type { StatusCause } from '../../api/status.ts';
 import { RESPONSE_ALREADY_SENT } from '../../lib/http.ts';
 import type { Call } from './context.ts';
 import { negotiate } from './negotiation.ts';
-import { invalidOptions, readBoolean, readInteger, readRevision, readSelectors } from './parameters.ts';
+import {
+  invalidOptions,
+  readBoolean,
+  readInteger,
+  readRevision,
+  readSelectors,
+  tooLargeRevision,
+} from './parameters.ts';
 import { readRowObject } from './respond.ts';
 import { objectEvents, partialEvents, tableEvents } from './watch-events.ts';
 import { WatchStream } from './watch-stream.ts';
@@ -58,11 +65,13 @@ function nameIs(name: string): FieldRequirement {
 /** GET of a collection with `watch`. `only` narrows it to one name (the old /watch/ paths). */
 export function watchObjects(call: Call, only?: string): Response {
   const { c, deps, resource } = call;
-  const form = negotiate(c.req.header('accept'), ['json', 'table', 'partial']);
+  const form = negotiate(c.req.header('accept'), ['object', 'table', 'partial'], { isStream: true });
   const sendInitialEvents = checkInitialEvents(call);
   const revision = readRevision(c);
   const hasBookmarks = readBoolean(c, 'allowWatchBookmarks') === true;
   const selectors = readSelectors(c, resource);
+  if (sendInitialEvents === true && revision !== undefined && revision > deps.store.revision)
+    throw tooLargeRevision(revision, deps.store.revision);
   const startsWithAll = sendInitialEvents ?? (revision === undefined || revision === 0);
   const options: WatchOptions = {
     resource: resource.plural,
@@ -76,10 +85,14 @@ export function watchObjects(call: Call, only?: string): Response {
     throw expired(`too old resource version: ${options.since} (${deps.store.floor})`);
   }
   const encoder =
-    form === 'table'
-      ? tableEvents(resource, readRowObject(call), deps.clock)
-      : form === 'partial'
-        ? partialEvents()
+    form.shape === 'table'
+      ? tableEvents(resource, {
+          rowObject: readRowObject(call),
+          apiVersion: form.metaVersion,
+          clock: deps.clock,
+        })
+      : form.shape === 'partial'
+        ? partialEvents(form.metaVersion)
         : objectEvents(resource);
   const { incoming, outgoing } = c.env;
   if (outgoing === undefined) throw new Error('a watch needs a connection');

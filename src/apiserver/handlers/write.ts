@@ -29,15 +29,12 @@ const NAME_LETTER_COUNT = 5;
 const MAX_PREFIX = 58;
 const MAX_NAME_TRIES = 8;
 
-/** The forms that answers to writes can take. */
-export const WRITE_FORMS = ['json', 'table', 'partial', 'yaml'] as const;
+/** The shapes that answers to writes can take. */
+export const WRITE_FORMS = ['object', 'table', 'partial'] as const;
 
 /** What is wrong with fields that the schema does not have or that stand twice. */
-export function fieldProblems(decoded: Decoded, duplicateFields: readonly string[]): string[] {
-  return [
-    ...duplicateFields.map((path) => `duplicate field ${JSON.stringify(path)}`),
-    ...decoded.unknownFields.map((path) => `unknown field ${JSON.stringify(path)}`),
-  ];
+export function fieldProblems(decoded: Decoded, repeated: readonly string[]): string[] {
+  return [...repeated, ...decoded.unknownFields.map((path) => `unknown field ${JSON.stringify(path)}`)];
 }
 
 function checkFields(call: Call, options: WriteOptions, problems: string[]): void {
@@ -121,9 +118,9 @@ export async function createObject(call: Call): Promise<Response> {
   c.set('dryRun', options.dryRun);
   const body = await readObjectBody(c);
   const decoded = decodeObject(resource, body.value);
-  checkFields(call, options, fieldProblems(decoded, body.duplicateFields));
+  checkFields(call, options, fieldProblems(decoded, body.repeated));
   const { metadata } = decoded.object;
-  if ((metadata.resourceVersion ?? '') !== '')
+  if ((metadata.resourceVersion ?? '') !== '' && metadata.resourceVersion !== '0')
     throw badRequest('resourceVersion should not be set on objects to be created');
   const { generateName } = metadata;
   const track = tracker(call, options, undefined);
@@ -139,7 +136,7 @@ export async function createObject(call: Call): Promise<Response> {
     c.set('name', name);
     try {
       const { source } = await writeObject(call, name, options.dryRun, (current) => {
-        if (current !== undefined) throw alreadyExists(resource, name);
+        if (current !== undefined) throw alreadyExists(resource, name, isBeingDeleted(current));
         return object;
       });
       return objectResponse(call, form, 201, source);
@@ -148,6 +145,10 @@ export async function createObject(call: Call): Promise<Response> {
       if (!isTaken || attempt >= MAX_NAME_TRIES) throw err;
     }
   }
+}
+
+function isBeingDeleted({ metadata }: KubeObject): boolean {
+  return metadata.deletionTimestamp !== undefined;
 }
 
 function randomLetters(random: () => number): string {
@@ -165,10 +166,9 @@ export async function updateObject(call: Call, name: string, subresource: Subres
   c.set('dryRun', options.dryRun);
   const body = await readObjectBody(c);
   const decoded = decodeObject(resource, body.value);
-  checkFields(call, options, fieldProblems(decoded, body.duplicateFields));
+  checkFields(call, options, fieldProblems(decoded, body.repeated));
   const { metadata } = decoded.object;
-  if ((metadata.name ?? '') === '')
-    throw badRequest('the name of the object must be set: metadata.name is empty');
+  if ((metadata.name ?? '') === '') throw unnamed(name);
   if (metadata.name !== name) {
     throw badRequest(
       `the name of the object (${metadata.name}) does not match the name on the URL (${name})`,
@@ -178,17 +178,7 @@ export async function updateObject(call: Call, name: string, subresource: Subres
   const { source } = await writeObject(call, name, options.dryRun, (current) => {
     if (current === undefined) throw notFound(resource, name);
     checkIdentity(call, current, decoded.object);
-    const wanted = metadata.resourceVersion ?? '';
-    if (wanted === '' || wanted === '0') {
-      throw invalid(resource, name, [
-        {
-          reason: 'FieldValueInvalid',
-          message: 'Invalid value: 0: must be specified for an update',
-          field: 'metadata.resourceVersion',
-        },
-      ]);
-    }
-    if (wanted !== current.metadata.resourceVersion) throw conflict(resource, name, STALE);
+    checkVersion(call, current, metadata.resourceVersion);
     return track(
       current,
       prepareUpdate(resource, current, decoded.object, subresource),
@@ -196,6 +186,29 @@ export async function updateObject(call: Call, name: string, subresource: Subres
     );
   });
   return objectResponse(call, form, 200, source);
+}
+
+/** The 400 of a body without the name that its path has. */
+export function unnamed(name: string): Error {
+  return badRequest(
+    `the name of the object (${name} based on URL) was undeterminable: name must be provided`,
+  );
+}
+
+/** A write must say which version it is meant for: 422 when it does not, 409 when it is another than the stored one. */
+export function checkVersion(call: Call, current: KubeObject, wanted = ''): void {
+  const { resource } = call;
+  const name = current.metadata.name ?? '';
+  if (wanted === '' || wanted === '0') {
+    throw invalid({ group: resource.group, kind: resource.plural }, name, [
+      {
+        reason: 'FieldValueInvalid',
+        message: 'Invalid value: 0: must be specified for an update',
+        field: 'metadata.resourceVersion',
+      },
+    ]);
+  }
+  if (wanted !== current.metadata.resourceVersion) throw conflict(resource, name, STALE);
 }
 
 /** A uid in the request that is not the stored one means another object of the same name. */
@@ -207,23 +220,6 @@ function checkIdentity(call: Call, current: KubeObject, incoming: KubeObject): v
     current.metadata.name ?? '',
     `StorageError: invalid object, Code: 4, Precondition failed: UID in precondition: ${uid}, UID in object meta: ${current.metadata.uid ?? ''}`,
   );
-}
-
-/** The 422 that stands for strict decoding errors in patches. */
-export function strictPatchError(
-  call: Call,
-  name: string,
-  patch: unknown,
-  problems: readonly string[],
-): Error {
-  const shown = JSON.stringify(JSON.stringify(patch) ?? '').slice(0, 400);
-  return invalid(call.resource, name, [
-    {
-      reason: 'FieldValueInvalid',
-      message: `Invalid value: ${shown}: strict decoding error: ${problems.join(', ')}`,
-      field: 'patch',
-    },
-  ]);
 }
 
 /** The 422 of a patch that may not touch a field. */

@@ -4,7 +4,7 @@ import { ROLES } from '../auth/roles.ts';
 import type { Role } from '../auth/roles.ts';
 import { decodeJson, readBody } from '../handlers/body.ts';
 import type { ApiContext } from '../handlers/context.ts';
-import { isObjectName } from '../registry/metadata.ts';
+import { isObjectName } from '../../api/names.ts';
 
 /** A JSON object out of a request body. */
 export type Fields = Readonly<Record<string, unknown>>;

@@ -36,6 +36,9 @@ export interface Resource {
   columns: readonly Column[];
   /** Fields besides metadata.name that field selectors may name. */
   selectableFields: readonly string[];
+  verbs: readonly string[];
+  /** Of its status; none when it has no path of its own. */
+  statusVerbs: readonly string[];
 }
 
 /**
@@ -46,7 +49,25 @@ const SELECTABLE_FIELDS: Readonly<Record<string, readonly string[]>> = {
   nodemaintenances: ['spec.nodeName'],
 };
 
-function createResource(crd: CustomResourceDefinition): Resource {
+const READ_VERBS = ['get', 'list', 'watch'] as const;
+const RESOURCE_VERBS = [
+  'delete',
+  'deletecollection',
+  'get',
+  'list',
+  'patch',
+  'create',
+  'update',
+  'watch',
+] as const;
+const STATUS_VERBS = ['get', 'patch', 'update'] as const;
+
+/** Makes a resource from its CRD. */
+export function createResource(
+  crd: CustomResourceDefinition,
+  options: { isReadOnly?: boolean } = {},
+): Resource {
+  const isReadOnly = options.isReadOnly === true;
   const { group, names, versions } = crd.spec;
   const version = versions.find((entry) => entry.storage);
   if (version === undefined) throw new Error(`${crd.metadata.name}: no storage version`);
@@ -72,6 +93,8 @@ function createResource(crd: CustomResourceDefinition): Resource {
       path: compileJsonPath(definition.jsonPath),
     })),
     selectableFields: SELECTABLE_FIELDS[names.plural] ?? [],
+    verbs: isReadOnly ? READ_VERBS : RESOURCE_VERBS,
+    statusVerbs: isReadOnly ? [] : STATUS_VERBS,
   };
 }
 
@@ -79,16 +102,3 @@ function createResource(crd: CustomResourceDefinition): Resource {
 export const resources: ReadonlyMap<string, Resource> = new Map(
   crds.map((crd) => [crd.spec.names.plural, createResource(crd)]),
 );
-
-/** The verbs of a resource and of its status, as discovery lists them. */
-export const RESOURCE_VERBS = [
-  'delete',
-  'deletecollection',
-  'get',
-  'list',
-  'patch',
-  'create',
-  'update',
-  'watch',
-] as const;
-export const STATUS_VERBS = ['get', 'patch', 'update'] as const;

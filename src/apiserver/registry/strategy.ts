@@ -2,12 +2,15 @@
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { KubeObject, ObjectMeta } from '../../api/meta.ts';
-import { badRequest, invalid } from '../../api/status.ts';
+import { invalid } from '../../api/status.ts';
 import type { StatusCause } from '../../api/status.ts';
 import { applyDefaults, prune } from '../../api/structural.ts';
 import { rfc3339 } from '../../lib/clock.ts';
-import { decodeMetadata, validateMetadata } from './metadata.ts';
+import { decodeMetadata } from './metadata.ts';
+import { checkObjectType } from './object-type.ts';
+import type { ObjectSource } from './object-type.ts';
 import type { Resource } from './resources.ts';
+import { validateMetadata, validateMetadataChange } from './validate-metadata.ts';
 
 /** The part of an object that a request writes. */
 export type Subresource = 'status' | undefined;
@@ -18,33 +21,22 @@ export interface Decoded {
   unknownFields: string[];
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** Reads a body as an object of the resource, with defaults; throws a 400 Status when it is something else. */
-export function decodeObject(resource: Resource, body: unknown): Decoded {
-  const decoded = decodePartial(resource, body);
+/** Reads a body as an object of the resource, with defaults; throws a 400 or 422 Status when it is something else. */
+export function decodeObject(resource: Resource, body: unknown, source: ObjectSource = 'whole'): Decoded {
+  const decoded = decodePartial(resource, body, source);
   return { ...decoded, object: applyDefaults(resource.schema, decoded.object) };
 }
 
 /** Reads a body that need not be complete: as decodeObject, without defaults. */
-export function decodePartial(resource: Resource, body: unknown): Decoded {
+export function decodePartial(resource: Resource, body: unknown, source: ObjectSource): Decoded {
   const { kind, apiVersion } = resource;
-  if (!isRecord(body)) throw badRequest(`the body of the request is not an object of kind ${kind}`);
-  if (typeof body['kind'] !== 'string' || body['kind'] === '') {
-    throw badRequest(`Object 'Kind' is missing in '${JSON.stringify(body).slice(0, 200)}'`);
-  }
-  if (body['kind'] !== kind || body['apiVersion'] !== apiVersion) {
-    throw badRequest(
-      `${body['kind']} in version ${JSON.stringify(body['apiVersion'] ?? '')} cannot be handled as a ${kind}: the API version and kind of this path are ${apiVersion}, ${kind}`,
-    );
-  }
+  const { metadata: given, ...rest } = checkObjectType(resource, body, source);
   const unknownFields: string[] = [];
-  const { metadata, ...rest } = body;
-  const pruned = prune(resource.schema, rest, '', unknownFields) as Record<string, unknown>;
-  const object = { ...pruned, apiVersion, kind, metadata: decodeMetadata(kind, metadata, unknownFields) };
-  return { object, unknownFields };
+  const metadata = decodeMetadata(kind, given, unknownFields);
+  const unknownMain: string[] = [];
+  const pruned = prune(resource.schema, rest, '', unknownMain) as Record<string, unknown>;
+  unknownFields.push(...unknownMain.sort());
+  return { object: { apiVersion, kind, metadata, ...pruned }, unknownFields };
 }
 
 function reject(resource: Resource, name: string, causes: StatusCause[]): void {
@@ -53,16 +45,15 @@ function reject(resource: Resource, name: string, causes: StatusCause[]): void {
 
 /** Finishes a new object; its name is set already. Throws a 422 Status with every problem. */
 export function prepareCreate(resource: Resource, decoded: KubeObject, now: Date): KubeObject {
-  const { status: _dropped, metadata: given, ...rest } = decoded;
+  const { apiVersion, kind, status: _dropped, metadata: given, ...rest } = decoded;
   const metadata: ObjectMeta = {
-    ...clientMetadata(given),
     ...(given.name === undefined ? {} : { name: given.name }),
-    ...(given.generateName === undefined ? {} : { generateName: given.generateName }),
+    ...clientMetadata(given),
     uid: randomUUID(),
     creationTimestamp: rfc3339(now),
     generation: 1,
   };
-  const object: KubeObject = { ...rest, metadata };
+  const object: KubeObject = { apiVersion, kind, metadata, ...rest };
   reject(resource, metadata.name ?? '', [
     ...validateMetadata(metadata),
     ...resource.validateMain(object, ''),
@@ -73,6 +64,7 @@ export function prepareCreate(resource: Resource, decoded: KubeObject, now: Date
 /** The metadata that a client may set. */
 function clientMetadata(given: ObjectMeta): ObjectMeta {
   const out: ObjectMeta = {};
+  if (given.generateName !== undefined && given.generateName !== '') out.generateName = given.generateName;
   if (given.labels !== undefined && Object.keys(given.labels).length > 0) out.labels = given.labels;
   if (given.annotations !== undefined && Object.keys(given.annotations).length > 0)
     out.annotations = given.annotations;
@@ -84,7 +76,14 @@ function clientMetadata(given: ObjectMeta): ObjectMeta {
 
 /** The metadata that only the server sets. */
 function serverMetadata(stored: ObjectMeta): ObjectMeta {
-  const { labels: _l, annotations: _a, finalizers: _f, ownerReferences: _o, ...own } = stored;
+  const {
+    generateName: _g,
+    labels: _l,
+    annotations: _a,
+    finalizers: _f,
+    ownerReferences: _o,
+    ...own
+  } = stored;
   return own;
 }
 
@@ -100,14 +99,16 @@ export function prepareUpdate(
 ): KubeObject {
   const name = current.metadata.name ?? '';
   const next = subresource === 'status' ? withStatus(current, incoming) : withMain(current, incoming);
-  if (isDeepStrictEqual(next, current)) return current;
+  const forbidden =
+    subresource === 'status' ? [] : validateMetadataChange(current.metadata, incoming.metadata);
+  if (isDeepStrictEqual(next, current) && forbidden.length === 0) return current;
   if (subresource === 'status') {
     reject(resource, name, resource.validateStatus({ status: next.status }, ''));
     return next;
   }
   reject(resource, name, [
     ...validateMetadata(next.metadata),
-    ...forbiddenFinalizers(current.metadata, next.metadata),
+    ...forbidden,
     ...resource.validateMain(next, ''),
   ]);
   if (!isDeepStrictEqual(content(next), content(current))) {
@@ -128,26 +129,15 @@ function withStatus(current: KubeObject, incoming: KubeObject): KubeObject {
 }
 
 function withMain(current: KubeObject, incoming: KubeObject): KubeObject {
-  const { status: _ignored, metadata, ...rest } = incoming;
+  const { apiVersion, kind, status: _ignored, metadata, ...rest } = incoming;
   const next: KubeObject = {
-    ...rest,
+    apiVersion,
+    kind,
     metadata: { ...serverMetadata(current.metadata), ...clientMetadata(metadata) },
+    ...rest,
   };
   if (current.status !== undefined) next.status = current.status;
   return next;
-}
-
-function forbiddenFinalizers(current: ObjectMeta, next: ObjectMeta): StatusCause[] {
-  if (current.deletionTimestamp === undefined) return [];
-  const added = (next.finalizers ?? []).filter((entry) => current.finalizers?.includes(entry) !== true);
-  if (added.length === 0) return [];
-  return [
-    {
-      reason: 'FieldValueForbidden',
-      message: `Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers [${added.map((entry) => JSON.stringify(entry)).join(' ')}]`,
-      field: 'metadata.finalizers',
-    },
-  ];
 }
 
 /** Whether a state that is being deleted has nothing left to wait for. */

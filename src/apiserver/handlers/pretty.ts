@@ -1,0 +1,25 @@
+/** Indents JSON for people: when they ask for it, and as the reference does, when a terminal's program or browser asks. */
+import type { ApiContext } from './context.ts';
+
+/** Programs whose output people read. */
+const PEOPLE = /^(?:curl|Wget|Mozilla)\//u;
+/** Longer answers are for programs. */
+const MAX_BYTES = 1024 * 1024;
+
+function isWanted(c: ApiContext): boolean {
+  const asked = c.req.query('pretty');
+  if (asked !== undefined) return asked !== 'false' && asked !== '0';
+  return PEOPLE.test(c.req.header('user-agent') ?? '');
+}
+
+/** Indents what `next` answered. */
+export async function indentForPeople(c: ApiContext, next: () => Promise<void>): Promise<void> {
+  await next();
+  const { res } = c;
+  const bytes = Number(res.headers.get('content-length') ?? 0); // watches have none
+  const isPlain = res.headers.get('content-type') === 'application/json' && !res.headers.has('etag');
+  if (bytes === 0 || bytes > MAX_BYTES || !isPlain || c.req.method === 'HEAD' || !isWanted(c)) return;
+  const text = `${JSON.stringify(await res.json(), undefined, 2)}\n`;
+  c.res = new Response(text, res);
+  c.res.headers.set('content-length', String(Buffer.byteLength(text)));
+}

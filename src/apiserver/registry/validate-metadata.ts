@@ -1,0 +1,121 @@
+/** What Kubernetes demands of the metadata that clients set, and of what they may not change. Every problem is named. */
+import type { ObjectMeta, OwnerReference } from '../../api/meta.ts';
+import { labelValueProblems, qualifiedNameProblems, subdomainProblems } from '../../api/names.ts';
+import type { StatusCause } from '../../api/status.ts';
+
+/** Of all keys and values together, bytes. */
+const MAX_ANNOTATION_BYTES = 262_144;
+/** Finalizers of the reference's garbage collector, which exclude each other. */
+const COLLECTORS = ['orphan', 'foregroundDeletion'] as const;
+
+function invalidValue(field: string, value: unknown, why: string): StatusCause {
+  return {
+    reason: 'FieldValueInvalid',
+    message: `Invalid value: ${JSON.stringify(value)}: ${why}`,
+    field,
+  };
+}
+
+function required(field: string, why: string): StatusCause {
+  return { reason: 'FieldValueRequired', message: `Required value: ${why}`, field };
+}
+
+/** All problems of the metadata that clients set. */
+export function validateMetadata(metadata: ObjectMeta): StatusCause[] {
+  const { name = '', generateName = '', labels = {}, annotations = {}, finalizers = [] } = metadata;
+  const causes: StatusCause[] = [];
+  const wrong = (field: string, value: string, problems: readonly string[]): void => {
+    causes.push(...problems.map((problem) => invalidValue(field, value, problem)));
+  };
+  // what is generated after it may follow a dash
+  wrong(
+    'metadata.generateName',
+    generateName,
+    generateName === '' ? [] : subdomainProblems(generateName.replace(/-$/u, 'a')),
+  );
+  if (name === '') causes.push(required('metadata.name', 'name or generateName is required'));
+  else wrong('metadata.name', name, subdomainProblems(name));
+  for (const [key, value] of Object.entries(labels)) {
+    wrong('metadata.labels', key, qualifiedNameProblems(key));
+    wrong('metadata.labels', value, labelValueProblems(value));
+  }
+  let bytes = 0;
+  for (const [key, value] of Object.entries(annotations)) {
+    wrong('metadata.annotations', key, qualifiedNameProblems(key.toLowerCase()));
+    bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
+  }
+  if (bytes > MAX_ANNOTATION_BYTES) {
+    causes.push({
+      reason: 'FieldValueTooLong',
+      message: `Too long: may not be more than ${MAX_ANNOTATION_BYTES} bytes`,
+      field: 'metadata.annotations',
+    });
+  }
+  for (const finalizer of finalizers)
+    wrong('metadata.finalizers', finalizer, qualifiedNameProblems(finalizer));
+  if (COLLECTORS.every((collector) => finalizers.includes(collector))) {
+    causes.push(
+      invalidValue(
+        'metadata.finalizers',
+        finalizers,
+        `finalizer ${COLLECTORS.join(' and ')} cannot be both set`,
+      ),
+    );
+  }
+  causes.push(...ownerProblems(metadata.ownerReferences ?? []));
+  return causes;
+}
+
+function ownerProblems(owners: readonly OwnerReference[]): StatusCause[] {
+  const causes: StatusCause[] = [];
+  for (const [at, owner] of owners.entries()) {
+    const field = `metadata.ownerReferences[${at}]`;
+    for (const key of ['apiVersion', 'kind', 'name', 'uid'] as const) {
+      if ((owner[key] ?? '') === '') causes.push(required(`${field}.${key}`, 'must not be empty'));
+    }
+    if ((owner.apiVersion ?? '').split('/').length > 2)
+      causes.push(
+        invalidValue(`${field}.apiVersion`, owner.apiVersion, 'must be <group>/<version> or <version>'),
+      );
+    if (owner.apiVersion === 'v1' && owner.kind === 'Event')
+      causes.push(invalidValue(field, owner, '/v1, Kind=Event is disallowed from being an owner'));
+  }
+  const [first, second] = owners.filter(({ controller }) => controller === true);
+  if (first !== undefined && second !== undefined) {
+    const named = [first, second].map(({ kind, name }) => `${kind}/${name}`).join(' and ');
+    causes.push(
+      invalidValue(
+        'metadata.ownerReferences',
+        owners,
+        `Only one reference can have Controller set to true. Found "true" in references for ${named}`,
+      ),
+    );
+  }
+  return causes;
+}
+
+/** What a write may not change: when an object is deleted is for a delete to say, and who is gone gets no new finalizers. */
+export function validateMetadataChange(current: ObjectMeta, given: ObjectMeta): StatusCause[] {
+  const causes: StatusCause[] = [];
+  const { deletionTimestamp, deletionGracePeriodSeconds, finalizers = [] } = given;
+  if (deletionTimestamp !== undefined && current.deletionTimestamp === undefined)
+    causes.push(invalidValue('metadata.deletionTimestamp', deletionTimestamp, 'field is immutable'));
+  if (
+    deletionGracePeriodSeconds !== undefined &&
+    deletionGracePeriodSeconds !== current.deletionGracePeriodSeconds
+  ) {
+    causes.push(
+      invalidValue('metadata.deletionGracePeriodSeconds', deletionGracePeriodSeconds, 'field is immutable'),
+    );
+  }
+  const added = finalizers.filter((entry) => current.finalizers?.includes(entry) !== true);
+  if (current.deletionTimestamp !== undefined && added.length > 0) {
+    const listed = added.map((entry) => JSON.stringify(entry)).join(', ');
+    causes.push({
+      reason: 'FieldValueForbidden',
+      message: `Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{${listed}}`,
+      field: 'metadata.finalizers',
+    });
+  }
+  return causes;
+}
