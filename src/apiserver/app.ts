@@ -3,6 +3,7 @@ import { Hono } from 'hono';
 import { methodNotAllowed, notFound, statusError, unknownResource } from '../api/status.ts';
 import { commit } from '../lib/build-info.ts';
 import { errorMessage } from '../lib/errors.ts';
+import { impersonate } from './auth/impersonation.ts';
 import { auditEntry, isAudited } from './audit-entry.ts';
 import { compressLarge } from './handlers/compress.ts';
 import type { ApiContext, ApiDeps, ApiEnv, Call } from './handlers/context.ts';
@@ -58,7 +59,8 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
       authorization: c.req.header('authorization'),
       incoming: c.env.incoming,
     });
-    c.set('identity', identity);
+    c.set('identity', identity); // a refusal below is its own
+    c.set('identity', impersonate(identity, c.req.raw.headers));
     await limited(c, deps, next);
   });
   if (deps.nodeApi !== undefined) addNodeRoutes(app, deps, deps.nodeApi);
@@ -75,7 +77,7 @@ async function limited(c: ApiContext, deps: ApiDeps, next: () => Promise<void>):
   const { incoming, outgoing } = c.env;
   const mayWatch = c.req.method === 'GET' && (c.req.query('watch') ?? 'false') !== 'false';
   const { identity } = c.var as Partial<typeof c.var>; // a joining node has none yet
-  const client = `${identity?.username ?? ''} ${incoming?.socket.remoteAddress ?? ''}`;
+  const client = `${identity?.impersonatedBy ?? identity?.username ?? ''} ${incoming?.socket.remoteAddress ?? ''}`;
   const release = deps.limits.admit(client, mayWatch);
   let isWatch = false;
   try {

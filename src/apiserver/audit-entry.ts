@@ -31,7 +31,8 @@ export function auditEntry(
   const userAgent = c.req.header('user-agent');
   return {
     time: clock.wallNow().toISOString(),
-    user: identity?.username ?? ANONYMOUS,
+    user: identity?.impersonatedBy ?? identity?.username ?? ANONYMOUS,
+    ...(identity?.impersonatedBy === undefined ? {} : { impersonatedUser: identity.username }),
     groups: identity?.groups ?? [],
     verb,
     resource,

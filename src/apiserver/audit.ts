@@ -15,6 +15,8 @@ export type AuditDetails = Readonly<Record<string, string | number | boolean | r
 export interface AuditEntry {
   time: string;
   user: string;
+  /** Whom the user acted as; the groups are that one's. */
+  impersonatedUser?: string;
   groups: readonly string[];
   verb: string;
   resource: string;

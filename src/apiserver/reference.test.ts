@@ -1,6 +1,7 @@
 /** Unusual and wrong requests get what a Kubernetes API server that serves the same CRDs gives; found side by side. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { parseTokenFile } from './auth/tokens.ts';
 import { createHarness, router, ROUTERS } from '../../test/support/apiserver-harness.ts';
 import type { Answer, Harness } from '../../test/support/apiserver-harness.ts';
 
@@ -30,7 +31,7 @@ test('metadata is judged rule by rule', async () => {
     [{ labels: { 'Upper.x/y': 'z' } }, [/prefix part a lowercase RFC 1123 subdomain/u]],
     [{ labels: { '/x': '1' } }, [/prefix part must be non-empty/u]],
     [{ labels: { '': '1' } }, [/name part must be non-empty/u, /name part must consist/u]],
-    [{ labels: { [`${'x'.repeat(64)}`]: '1' } }, [/name part must be no more than 63 bytes/u]],
+    [{ labels: { ['x'.repeat(64)]: '1' } }, [/name part must be no more than 63 bytes/u]],
     [{ labels: { a: 'x'.repeat(64) } }, [/must be no more than 63 bytes/u]],
     [{ annotations: { 'a b': '' } }, [/^metadata\.annotations: /u]],
     [{ finalizers: ['a b', 'x'] }, [/^metadata\.finalizers: /u]],
@@ -338,4 +339,26 @@ test('health tells its checks, the root its paths, and an unknown subresource is
   const scale = await api.send('GET', `${ROUTERS}/a/scale`);
   assert.equal(scale.code, 404);
   assert.equal(scale.status.details?.kind, 'routers');
+});
+
+test('an administrator may act as somebody else, and has only what that one has; nobody else may', async (t) => {
+  const tokens = parseTokenFile('admin,root,1,"edge:admin"\nside,s,2,"edge:sidecar"\n', 'tokens');
+  const guarded = await createHarness({ tokens });
+  t.after(() => guarded.close());
+  const send = (token: string, headers: Record<string, string>, method = 'GET') =>
+    guarded.send(method, ROUTERS, {
+      ...(method === 'POST' ? { body: router('as') } : {}),
+      headers: { authorization: `Bearer ${token}`, ...headers },
+      transport: 'https',
+    });
+  const reader = { 'impersonate-user': 'jane', 'impersonate-group': 'x, edge:sidecar' };
+  assert.equal((await send('admin', reader)).code, 200);
+  const refused = await send('admin', reader, 'POST');
+  assert.equal(refused.code, 403);
+  assert.match(refused.status.message ?? '', /User "jane" cannot create resource "routers"/u);
+  assert.equal((await send('admin', { 'impersonate-user': 'jane' })).code, 403);
+  assert.equal((await send('admin', { 'impersonate-group': 'edge:admin' })).code, 400);
+  const other = await send('side', { 'impersonate-user': 'root', 'impersonate-group': 'edge:admin' });
+  assert.equal(other.code, 403);
+  assert.match(other.status.message ?? '', /^users "root" is forbidden: User "s" cannot impersonate/u);
 });

@@ -42,7 +42,10 @@ const SWEEP_MS = 20;
 
 /** Starts a server; rejects with EDGE_ERR_LISTEN that names the address. */
 export async function listenHttp(options: HttpListenOptions): Promise<HttpServer> {
-  const listener = getRequestListener(options.fetch, { overrideGlobalObjects: false });
+  const listener = getRequestListener(options.fetch, {
+    overrideGlobalObjects: false,
+    hostname: 'localhost', // of requests that name no host: health probes in HTTP/1.0 do not
+  });
   const http: ServerOptions = {
     keepAliveTimeout: KEEP_ALIVE_MS,
     headersTimeout: 15_000,

@@ -69,6 +69,12 @@ const STEPS: readonly Step[] = [
   { run: 'explain routers.spec.frps', out: /bindPort\s+<integer> -required-/u, differs: true },
   { run: 'explain nm.metadata', out: /labels/u, differs: true },
   { run: 'get routers', err: /No resources found/u },
+  // the CRDs, as scripts look for them
+  { run: 'get crd', out: /^NAME +CREATED AT\nnodemaintenances\.edge\.example\.com +\d{4}-/u, differs: true },
+  {
+    run: 'wait --for=condition=Established crd/routers.edge.example.com --timeout=10s',
+    out: /condition met/u,
+  },
   // create and its refusals
   {
     run: 'create -f r1.yaml --dry-run=server',
@@ -238,6 +244,7 @@ const STEPS: readonly Step[] = [
   { run: `create --raw ${API} -f raw.json`, out: /"name":"raw"/u, differs: true },
   { run: `delete --raw ${API}/raw -f delete-options.json`, status: 1, err: /Conflict/u, differs: true },
   { run: `delete --raw ${API}/raw`, out: /"status":"Success"/u, differs: true },
+  { run: 'get --raw /readyz?verbose', out: /^readyz check passed$/mu },
   { run: `get --raw /openapi/v2`, out: /^/u, differs: true },
   // deletion
   { run: 'delete rt r1 --dry-run=server', out: /deleted \(server dry run\)/u, differs: true },
@@ -269,6 +276,12 @@ const STEPS: readonly Step[] = [
   { run: 'auth can-i delete routers', out: /yes/u, differs: true },
   { run: 'auth can-i create pods', out: /^yes|^no/u, differs: true },
   { run: 'auth can-i --list', out: /\*/u, differs: true },
+  {
+    run: 'auth can-i delete routers --as=jane --as-group=edge:sidecar',
+    status: 1,
+    out: /^no/u,
+    differs: true,
+  },
   { run: 'auth whoami', out: /edge:admin:node-1/u, differs: true },
   { run: 'get pods', status: 1, err: /the server doesn't have a resource type "pods"/u },
   {

@@ -13,6 +13,8 @@ export interface Identity {
   uid?: string;
   groups: readonly string[];
   roles: readonly Role[];
+  /** The administrator that acts as this one. */
+  impersonatedBy?: string;
 }
 
 /** What a request wants to do, in the words of the authorization API. */

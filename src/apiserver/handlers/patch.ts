@@ -41,8 +41,8 @@ export async function patchObject(call: Call, name: string, subresource: Subreso
     if (problems.length > 0 && options.fieldValidation === 'Strict')
       throw unpatchable(body.value, `strict decoding error: ${problems.join(', ')}`);
     if (options.fieldValidation === 'Warn') call.warnings.push(...problems);
-    if ((decoded.object.metadata.resourceVersion ?? '') === '') checkVersion(call, current);
     checkUnchanged(call, current, decoded.object);
+    if ((decoded.object.metadata.resourceVersion ?? '') === '') checkVersion(call, current);
     return track(
       current,
       prepareUpdate(resource, current, decoded.object, subresource),
