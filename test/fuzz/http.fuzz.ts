@@ -7,6 +7,7 @@ import { connect } from 'node:net';
 import { test } from 'node:test';
 import { systemFiles } from '../../src/apiserver/store/files.ts';
 import type { FileLayer } from '../../src/apiserver/store/files.ts';
+import { parseYaml } from '../../src/lib/yaml.ts';
 import { createHarness, NODE_MAINTENANCES, router, ROUTERS } from '../support/apiserver-harness.ts';
 import type { Harness } from '../support/apiserver-harness.ts';
 import { createRandom } from '../support/random.ts';
@@ -45,6 +46,7 @@ const PATHS = [
   '/version',
   '/healthz',
   '/readyz',
+  '/apis/apiextensions.k8s.io/v1',
   '/apis/apiextensions.k8s.io/v1/customresourcedefinitions',
   '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/routers.edge.example.com',
   '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
@@ -244,9 +246,9 @@ function check(code: number, text: string, what: () => string): void {
   if (code < 400 || text === '' || code === 503) return;
   let status: { kind?: unknown; code?: unknown } = {};
   try {
-    status = JSON.parse(text) as typeof status;
+    status = (text.startsWith('{') ? JSON.parse(text) : parseYaml(text, 'answer')) as typeof status;
   } catch {
-    assert.fail(`${code} is no JSON: ${text.slice(0, 200)}\n${what()}`);
+    assert.fail(`${code} is no Status: ${text.slice(0, 200)}\n${what()}`);
   }
   assert.equal(status.kind, 'Status', what());
   assert.equal(status.code, code, what());
