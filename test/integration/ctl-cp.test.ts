@@ -20,7 +20,7 @@ import {
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { auditRecords, startMaintainedNodes } from '../support/maintained-nodes.ts';
-import { startProcess } from '../support/processes.ts';
+import { runProcess, startProcess } from '../support/processes.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { waitFor } from '../support/wait.ts';
 
@@ -162,4 +162,52 @@ test('a copy that breaks off says so and leaves what was there', async (t) => {
   assert.equal(readFileSync(target, 'utf8'), 'new');
   assert.equal(statSync(target).mode & 0o777, 0o640);
   assert.ok(existsSync(source));
+});
+
+test('any name is a name, what is no file is refused, and an interrupted copy leaves nothing', async (t) => {
+  const nodes = await startMaintainedNodes(t, ['node-7']);
+  if (nodes === undefined) return;
+  const dir = tempDir(t);
+  const [here, there, back] = [join(dir, 'here'), join(dir, 'there'), join(dir, 'back')] as const;
+  for (const path of [here, there, back]) mkdirSync(path);
+  const names = ['sp ace', 'new\nline', '-dash', 'a:b', `"quote'$x\``, 'ünï✓'];
+  for (const name of names) writeFileSync(join(here, name), name);
+  const sources = names.map((name) => join(here, name));
+  const gone = await nodes.ctl('cp', [...sources, `node-7:${there}`]);
+  assert.deepEqual(gone, { status: 0, stdout: '', stderr: '' });
+  const remote = names.map((name) => `node-7:${join(there, name)}`);
+  assert.deepEqual(await nodes.ctl('cp', [...remote, back]), { status: 0, stdout: '', stderr: '' });
+  assert.deepEqual(readdirSync(back).sort(), [...names].sort());
+  for (const name of names) assert.equal(readFileSync(join(back, name), 'utf8'), name);
+
+  // a pipe would wait for a writer, a device has no end; the rest of a tree is copied
+  const pipe = await runProcess('mkfifo', [join(there, 'pipe')]);
+  assert.equal(pipe.status, 0, pipe.stderr);
+  const tree = await nodes.ctl('cp', ['-r', `node-7:${there}`, join(dir, 'tree')]);
+  const refused = `error: node-7:${join(there, 'pipe')}: not a regular file\n`;
+  assert.deepEqual(tree, { status: 1, stdout: '', stderr: refused });
+  assert.equal(readdirSync(join(dir, 'tree')).length, names.length);
+  const device = await nodes.ctl('cp', ['/dev/zero', `node-7:${dir}/zero`]);
+  assert.deepEqual(device, { status: 1, stdout: '', stderr: 'error: /dev/zero: not a regular file\n' });
+
+  const many = join(dir, 'many');
+  mkdirSync(many);
+  for (let index = 0; index < 9; index++) {
+    writeFileSync(join(many, `${index}`), '');
+    truncateSync(join(many, `${index}`), 8 * 1024 * 1024 * 1024); // sparse
+  }
+  for (const [from, to] of [
+    [many, 'node-7:'],
+    [`node-7:${many}`, ''],
+  ] as const) {
+    const target = join(dir, to === '' ? 'many-here' : 'many-there');
+    const running = startProcess(t, process.execPath, nodes.command('cp', ['-r', from, `${to}${target}`]), {
+      env: nodes.env,
+      name: 'edge ctl cp',
+    });
+    await running.waitFor(() => readdirSync(target).length === 8, 'eight files to be under way');
+    running.signal('SIGINT');
+    await running.assertExit(130);
+    assert.deepEqual(readdirSync(target), []);
+  }
 });

@@ -59,12 +59,16 @@ export async function copyTree(
   if (isInto && into === undefined)
     throw new SshError('channel', `${target.tree.describe(target.path)}: no such directory`);
   const copier = new Copier(options);
-  for (const source of sources) {
-    const name = baseName(source.path);
-    const path = isInto && name !== '' ? joinPath(target.path, name) : target.path;
-    await copier.attempt(source, () => copier.copy(source, { tree: target.tree, path }, 0));
+  try {
+    for (const source of sources) {
+      const name = baseName(source.path);
+      const path = isInto && name !== '' ? joinPath(target.path, name) : target.path;
+      await copier.attempt(source, () => copier.copy(source, { tree: target.tree, path }, 0));
+    }
+  } finally {
+    await copier.settle();
   }
-  await copier.finish();
+  options.signal.throwIfAborted();
   return copier.result;
 }
 
@@ -95,8 +99,16 @@ class Copier {
     const { isRecursive } = this.#options;
     const info = await source.tree.stat(source.path);
     const where = source.tree.describe(source.path);
-    if (info === undefined) throw new SshError('channel', `${where}: no such file or directory`);
-    if (info.kind !== 'directory') {
+    if (info === undefined) {
+      const isGarbled = source.path.includes('\ufffd');
+      throw new SshError(
+        'channel',
+        `${where}: ${isGarbled ? 'its name is not UTF-8' : 'no such file or directory'}`,
+      );
+    }
+    // a pipe or a device has no end, and reading one may wait for ever
+    if (info.kind === 'other') throw new SshError('channel', `${where}: not a regular file`);
+    if (info.kind === 'file') {
       await this.#startFile(source, target, info);
       return;
     }
@@ -123,12 +135,13 @@ class Copier {
     this.#options.signal.throwIfAborted();
     const run = this.attempt(source, () => this.#copyFile(source, target, info));
     const tracked = run.finally(() => this.#running.delete(tracked));
-    tracked.catch(() => {}); // finish() hears of it
+    tracked.catch(() => {}); // only an abort makes one fail
     this.#running.add(tracked);
   }
 
-  async finish(): Promise<void> {
-    while (this.#running.size > 0) await Promise.all(this.#running);
+  /** Waits for the files under way: what breaks off is removed before the connection ends. Never rejects. */
+  async settle(): Promise<void> {
+    await Promise.allSettled(this.#running);
   }
 
   async #copyFile(source: Place, target: Place, info: FileInfo): Promise<void> {
@@ -155,6 +168,8 @@ class Copier {
         const where = target.tree.describe(target.path);
         const state = sink.isAtomic ? `${where} is as it was before` : `${where} is incomplete`;
         const rest = leftOver === undefined ? '' : `, ${leftOver} is left over`;
+        // one failure ends it all then, and speaks for all files
+        if (signal.aborted && leftOver !== undefined) observer.problem(`${where}: ${leftOver} is left over`);
         throw new SshError(
           'channel',
           `${source.tree.describe(source.path)}: broke off after ${copied} of ${reader.info.size} bytes (${errorMessage(err)}); ${state}${rest}`,

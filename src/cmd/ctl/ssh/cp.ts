@@ -28,6 +28,9 @@ Examples:
 A path without a node is here; "./a:b" is, too. Paths on a node begin in the home directory. Links are followed, but
 those to directories within a tree, which are left out.`;
 
+/** Time to remove unfinished files when a copy is interrupted, milliseconds. */
+const LAST_ANSWERS_MS = 10_000;
+
 interface Flags {
   recursive?: boolean;
   preserve?: boolean;
@@ -158,8 +161,11 @@ async function withNodes(
   return open([...logins]);
 }
 
-/** A node that goes away ends the whole copy, with its reason. */
+/** A node that goes away ends the whole copy, with its reason; a copy that ends waits so long for what a node has to answer. */
 function watch({ ssh }: NodeSession, abort: AbortController): void {
+  abort.signal.addEventListener('abort', () => systemClock.after(LAST_ANSWERS_MS, () => ssh.close()), {
+    once: true,
+  });
   void ssh.closed.then((broken) => {
     if (broken !== undefined) abort.abort(broken);
   });
