@@ -31,7 +31,7 @@ import type { RouterView } from './routers.ts';
 import { createSealing } from './sealing.ts';
 import { serviceKey } from './services.ts';
 import type { Protocol } from './services.ts';
-import { reportRouters, reportServices } from './status.ts';
+import { reportRouter, reportServices } from './status.ts';
 import type { SidecarStatus } from './status.ts';
 import { createTracer } from './trace.ts';
 
@@ -248,7 +248,7 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
     dns: deps.names === undefined ? null : { address: deps.names.address },
     services: reportServices(config, mappings.status(), views),
     exports: exports.status(),
-    routers: reportRouters(views, (name) => clients.get(name)),
+    routers: views.map((view) => reportRouter(view, clients.get(view.name))),
     parked: { ...connector.counters },
   });
 

@@ -117,22 +117,16 @@ function stateOf({ ports }: MappingStatus, hasProvider: boolean): ServiceState {
   return hasProvider ? 'ready' : 'noProvider';
 }
 
-/** Reports every Router that is a candidate. */
-export function reportRouters(
-  views: readonly RouterView[],
-  clientOf: (name: string) => RouterClient | undefined,
-): RouterReport[] {
-  return views.map((view) => {
-    const entry = clientOf(view.name);
-    const address = entry?.address ?? view.addresses[0];
-    return {
-      name: view.name,
-      own: view.isOwn,
-      stale: view.isStale,
-      address: address === undefined ? null : formatServerAddress(address),
-      phase: entry?.client.phase ?? 'unused',
-      roundTripMs: entry?.client.roundTripMs ?? null,
-      lastError: entry?.client.lastError === undefined ? null : errorMessage(entry.client.lastError),
-    };
-  });
+/** Reports one Router, and the client that it has or not. */
+export function reportRouter(view: RouterView, entry: RouterClient | undefined): RouterReport {
+  const address = entry?.address ?? view.addresses[0];
+  return {
+    name: view.name,
+    own: view.isOwn,
+    stale: view.isStale,
+    address: address === undefined ? null : formatServerAddress(address),
+    phase: entry?.client.phase ?? 'unused',
+    roundTripMs: entry?.client.roundTripMs ?? null,
+    lastError: entry?.client.lastError === undefined ? null : errorMessage(entry.client.lastError),
+  };
 }

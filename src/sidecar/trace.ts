@@ -9,10 +9,11 @@ import type { RouterChoice } from './connector.ts';
 import { routerChoices } from './desired.ts';
 import type { MappingDefinition, MappingStatus } from './mappings.ts';
 import type { RouterClient } from './router-clients.ts';
-import { formatServerAddress } from './routers.ts';
 import type { RouterView } from './routers.ts';
 import { sealTo } from './sealing.ts';
 import type { Protocol } from './services.ts';
+import { reportRouter } from './status.ts';
+import type { RouterReport } from './status.ts';
 
 /** A connection that was tried through one Router. */
 export interface TraceAttempt {
@@ -27,14 +28,8 @@ export interface TraceAttempt {
 }
 
 /** One Router on the way. */
-export interface TraceRouter {
+export interface TraceRouter extends Omit<RouterReport, 'name'> {
   router: string;
-  own: boolean;
-  stale: boolean;
-  address: string | null;
-  phase: string;
-  roundTripMs: number | null;
-  lastError: string | null;
   providers: { id: string; node: string; port: number | null; ready: boolean; message: string }[];
   /** Null where nothing was tried: the Router is not used, has no ready provider, or the service is UDP. */
   attempt: TraceAttempt | null;
@@ -127,17 +122,11 @@ async function traceRouter(
     protocol === 'TCP'
       ? routerChoices({ ...request, isBlind: deps.isBlind() }, [view], (name) => deps.clientOf(name))
       : [];
-  const entry = deps.clientOf(view.name);
-  const address = entry?.address ?? view.addresses[0];
+  const { name: router, ...report } = reportRouter(view, deps.clientOf(view.name));
   const providers = view.services.get(key)?.providers ?? [];
   return {
-    router: view.name,
-    own: view.isOwn,
-    stale: view.isStale,
-    address: address === undefined ? null : formatServerAddress(address),
-    phase: entry?.client.phase ?? 'unused',
-    roundTripMs: entry?.client.roundTripMs ?? null,
-    lastError: entry?.client.lastError === undefined ? null : errorMessage(entry.client.lastError),
+    router,
+    ...report,
     providers: providers
       .filter((provider) => provider.protocol === protocol)
       .map(({ id, node, port: own, isReady, message }) => ({

@@ -20,26 +20,16 @@ import { createFrpClient } from '../../tunnel/frpc/client.ts';
 import { addOptions, readOptions, readTextFile } from '../options.ts';
 import { createVerb, runVerb } from './verb.ts';
 
-const {
-  routerToken,
-  routerTokenFile,
-  routerTls,
-  routerCaFile,
-  secretKey,
-  secretKeyFile,
-  requireSealed,
-  routers,
-} = sidecarOptions;
 /** The way through Routers is a sidecar's, and so are its flags and variables. */
 const options = {
-  routerToken,
-  routerTokenFile,
-  routerTls,
-  routerCaFile,
-  secretKey,
-  secretKeyFile,
-  requireSealed,
-  routers,
+  routerToken: sidecarOptions.routerToken,
+  routerTokenFile: sidecarOptions.routerTokenFile,
+  routerTls: sidecarOptions.routerTls,
+  routerCaFile: sidecarOptions.routerCaFile,
+  secretKey: sidecarOptions.secretKey,
+  secretKeyFile: sidecarOptions.secretKeyFile,
+  requireSealed: sidecarOptions.requireSealed,
+  routers: sidecarOptions.routers,
   node: stringOption({ description: 'the node this runs on; its Router is preferred', placeholder: 'NAME' }),
 };
 
