@@ -48,6 +48,16 @@ export class FakeClock implements Clock {
     this.#nowMs = end;
   }
 
+  /** Lets time pass in which nothing ran, as when the process was stopped: all timers that came due fire at its end. */
+  sleep(forMs: number): void {
+    this.#nowMs += forMs;
+    for (let next = this.#firstDue(this.#nowMs); next !== undefined; next = this.#firstDue(this.#nowMs)) {
+      if (next.periodMs === undefined) this.#pending.delete(next);
+      else next.dueMs = this.#nowMs + Math.max(next.periodMs, 1);
+      next.fn();
+    }
+  }
+
   /** As advance, and lets promises settle between timers; for code that awaits between its waits. */
   async advanceAsync(byMs: number): Promise<void> {
     const end = this.#nowMs + byMs;

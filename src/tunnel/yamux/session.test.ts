@@ -217,6 +217,26 @@ test('a peer that is silent after a ping ends the session; one that sends anythi
   isHeld = false;
 });
 
+test('after a pause of this process a peer has a moment more, in which what it sent meanwhile is read', async () => {
+  for (const hasAnswered of [true, false]) {
+    let isHeld = false;
+    const pair = createPair({ isHeld: () => isHeld }, { keepaliveMs: 1000, pingTimeoutMs: 5000 });
+    await waitFor(() => pair.client.roundTripMs !== undefined, { what: 'first ping' });
+    isHeld = true;
+    pair.clock.advance(1000); // a ping is on its way
+    pair.clock.sleep(60_000);
+    assert.equal(pair.client.isClosed, false);
+    if (hasAnswered) {
+      isHeld = false;
+      pair.server.openStream(); // whatever goes next takes along what was held
+      await waitFor(() => pair.client.silentMs === 0, { what: 'an answer' });
+    }
+    pair.clock.advance(1000);
+    assert.equal(pair.client.isClosed, !hasAnswered);
+    isHeld = false;
+  }
+});
+
 test('a probe asks a peer that has been quiet, and tells for how long the answer is owed', async () => {
   let isHeld = false;
   const pair = createPair({ isHeld: () => isHeld }, { keepaliveMs: 100_000 });

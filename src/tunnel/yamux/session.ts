@@ -32,6 +32,9 @@ const ASSUMED_ROUND_TRIP_MS = 100;
 const LINGER_MS = 1000;
 /** A peer that has sent something within this time is not asked whether it lives, milliseconds. */
 const PROBE_AFTER_MS = 250;
+/** A timer that fires so late, milliseconds, shows that this process did not run; its peer then gets a little more time. */
+const PAUSE_MS = 500;
+const AFTER_PAUSE_MS = 1000;
 const MAX_STREAM_ID = 0xffff_ffff;
 
 /** A session; the client side opens odd stream ids, the server side even ones. */
@@ -325,14 +328,19 @@ export class YamuxSession {
     const sentAt = this.#clock.now();
     this.#pingSentAt = sentAt;
     this.#sendControl(FRAME_TYPE.ping, FLAG.syn, 0, this.#pingValue);
-    const check = (): void => {
-      // Bytes that arrive prove that the peer lives, also when its answer waits behind them.
-      const silentMs = this.#clock.now() - Math.max(this.#lastReceiveAt, sentAt);
-      if (silentMs >= this.#config.pingTimeoutMs - 1) {
-        this.close(new YamuxError('timeout', `peer is silent for ${Math.round(silentMs)} ms after a ping`));
-      } else this.#pingTimer = this.#clock.after(this.#config.pingTimeoutMs - silentMs, check);
+    const checkAfter = (delayMs: number): void => {
+      const due = this.#clock.now() + delayMs;
+      this.#pingTimer = this.#clock.after(delayMs, () => {
+        // Bytes that arrive prove that the peer lives, also when its answer waits behind them.
+        const silentMs = this.#clock.now() - Math.max(this.#lastReceiveAt, sentAt);
+        // After a pause of this process (it was frozen, the machine slept) what came meanwhile is read after the timers.
+        if (this.#clock.now() - due > PAUSE_MS) checkAfter(AFTER_PAUSE_MS);
+        else if (silentMs < this.#config.pingTimeoutMs - 1) checkAfter(this.#config.pingTimeoutMs - silentMs);
+        else
+          this.close(new YamuxError('timeout', `peer is silent for ${Math.round(silentMs)} ms after a ping`));
+      });
     };
-    this.#pingTimer = this.#clock.after(this.#config.pingTimeoutMs, check);
+    checkAfter(this.#config.pingTimeoutMs);
   }
 
   #noteHalfClosed(streamId: number): void {
