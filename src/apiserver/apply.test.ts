@@ -161,6 +161,10 @@ test('clients may replace managedFields or start anew, but not through status', 
   assert.deepEqual(ownersOf(await patch([{}])), []);
   const applied = await apply('r-1', 'm', router('r-1'));
   assert.deepEqual(ownersOf(applied), ['m/Apply', 'before-first-apply/Update']);
+  await patch([{}]);
+  const status = { ...router('r-1'), status: { version: '1' } };
+  const first = await apply('r-1/status', 'm', status);
+  assert.deepEqual(ownersOf(first), ['m/Apply/status'], 'what status does not write is not counted there');
 });
 
 test('YAML bodies read yes and no as booleans, as Kubernetes does', async () => {

@@ -93,11 +93,9 @@ function tryApply(input: ApplyInput): Applied & { conflicts: Conflict[] } {
 
 /** The owners of an object that nobody applied or tracked so far: all it has belongs to one updater. */
 function attributed({ schema, live, writer, time }: ApplyInput): Owner[] {
-  // as the reference has it: metadata counts through both endpoints
-  const { [writer.subresource === '' ? 'status' : 'spec']: _other, ...part } = live ?? {
-    spec: {},
-    status: {},
-  };
+  // through an endpoint counts what it writes: all but status, or status alone
+  const { status, ...main } = live ?? {};
+  const part = writer.subresource === '' ? main : status === undefined ? {} : { status };
   const { added } = compareFields(schema, {}, part);
   return [{ ...writer, manager: BEFORE_FIRST_APPLY, operation: 'Update', time, fields: ownable(added) }];
 }
