@@ -23,7 +23,7 @@ import { readBoolean } from './handlers/parameters.ts';
 import { indentForPeople } from './handlers/pretty.ts';
 import { patchObject } from './handlers/patch.ts';
 import { getObject, listObjects } from './handlers/read.ts';
-import { errorResponse, toStatusError } from './handlers/respond.ts';
+import { errorResponse, toStatusError, withWarnings } from './handlers/respond.ts';
 import { reviewAccess, reviewRules, reviewSelf } from './handlers/reviews.ts';
 import { watchObjects } from './handlers/watch.ts';
 import { createObject, updateObject } from './handlers/write.ts';
@@ -187,7 +187,8 @@ function failure(err: unknown, c: ApiContext, deps: ApiDeps): Response {
       error: err instanceof Error ? (err.stack ?? err.message) : errorMessage(err),
     });
   }
-  return errorResponse(error, c.req.header('accept'));
+  const { warnings = [] } = c.var as Partial<typeof c.var>; // a request refused early has none
+  return withWarnings(errorResponse(error, c.req.header('accept')), warnings);
 }
 
 /** Counts a finished request, and records it when it was a write or was denied. */

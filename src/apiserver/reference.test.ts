@@ -219,6 +219,13 @@ test('an apply has no item twice, no owners, and its version counts', async () =
   assert.equal((await apply({ frps }, { resourceVersion: '1' })).code, 409);
 });
 
+test('a request that fails is warned of its unknown fields all the same', async () => {
+  const body = router('warned', { spec: { frps: { bindPort: 0, bogus: 1 } } });
+  const { code, headers } = await api.send('POST', ROUTERS, { body });
+  assert.equal(code, 422);
+  assert.match(headers.get('warning') ?? '', /unknown field \\"spec\.frps\.bogus\\"/u);
+});
+
 test('keys that stand twice in YAML count once, with a warning or an error', async () => {
   const raw =
     'apiVersion: edge.example.com/v1\nkind: Router\nmetadata: {name: NAME}\nspec: {frps: {bindPort: 1, bindPort: 2}}\n';

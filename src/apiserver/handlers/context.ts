@@ -36,6 +36,8 @@ export interface ApiEnv {
     reason: string | undefined;
     /** For the audit log. */
     details: AuditDetails;
+    /** Those of the call; a failure has them too. */
+    warnings: readonly string[];
   };
 }
 
@@ -93,12 +95,14 @@ export function startCall(
     throw forbidden({ user: identity.username, ...attributes, name, ...(why === undefined ? {} : { why }) });
   };
   if (!decision.allowed) refuse(target.name);
+  const warnings: string[] = [];
+  c.set('warnings', warnings);
   return {
     c,
     deps,
     identity,
     resource,
-    warnings: [],
+    warnings,
     guard(current, next) {
       if (decision.only === 'published') {
         const member = memberOf(identity.username, deps.node);

@@ -52,9 +52,9 @@ function warningHeader(text: string): string {
   return `299 - "${safe}"`;
 }
 
-function withWarnings(response: Response, call: Call): Response {
-  for (const text of call.warnings.slice(0, MAX_WARNINGS))
-    response.headers.append('warning', warningHeader(text));
+/** Adds Warning headers. */
+export function withWarnings(response: Response, warnings: readonly string[]): Response {
+  for (const text of warnings.slice(0, MAX_WARNINGS)) response.headers.append('warning', warningHeader(text));
   return response;
 }
 
@@ -84,7 +84,7 @@ export function objectResponse(
     source instanceof StoredObject && form.shape === 'object' && !form.isYaml
       ? textResponse(source.json, code, 'application/json') // which is JSON already
       : formatted(shaped(call, form, source instanceof StoredObject ? source.object : source), form, code);
-  return withWarnings(response, call);
+  return withWarnings(response, call.warnings);
 }
 
 function shaped(call: Call, form: AnswerForm, object: KubeObject): unknown {
