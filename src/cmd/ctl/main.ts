@@ -28,6 +28,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   apply: { description: 'create or change objects as files say', load: () => import('./apply.ts') },
   delete: { description: 'delete objects', load: () => import('./delete.ts') },
   patch: { description: 'change fields of an object', load: () => import('./patch.ts') },
+  edit: { description: 'change objects in an editor', load: () => import('./edit.ts') },
   wait: { description: 'wait for a condition of objects', load: () => import('./wait.ts') },
   status: { description: 'show the whole node at a glance', load: () => import('./status.ts') },
   services: {
