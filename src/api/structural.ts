@@ -1,4 +1,5 @@
 /** Pruning and defaulting by a structural schema, as CRDs define them: input is never changed, output shares nothing mutable. */
+import { copyJson, setMember } from '../lib/json.ts';
 import type { JsonSchema } from './crd.ts';
 
 /** A field that the schema does not have: its path, `spec.frps.bogus`. */
@@ -18,7 +19,7 @@ export function prune(schema: JsonSchema, value: unknown, path: string, unknown:
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) {
     const { items } = schema;
-    if (items === undefined) return structuredClone(value);
+    if (items === undefined) return copyJson(value);
     return value.map((entry, at) => prune(items, entry, fieldPath(path, at), unknown));
   }
   const { properties, additionalProperties } = schema;
@@ -30,38 +31,57 @@ export function prune(schema: JsonSchema, value: unknown, path: string, unknown:
     const own = properties !== undefined && Object.hasOwn(properties, key) ? properties[key] : undefined;
     const known = own ?? (typeof additionalProperties === 'object' ? additionalProperties : undefined);
     if (known === undefined) {
-      if (keepsUnknown) define(out, key, structuredClone(entry));
+      if (keepsUnknown) setMember(out, key, copyJson(entry));
       else unknown.push(fieldPath(path, key));
     } else if (entry !== null || known.nullable === true) {
-      define(out, key, prune(known, entry, fieldPath(path, key), unknown));
+      setMember(out, key, prune(known, entry, fieldPath(path, key), unknown));
     }
   }
   return out;
 }
 
-/** Sets an own property also for `__proto__`, which plain assignment would turn into a prototype. */
-function define(target: Record<string, unknown>, key: string, value: unknown): void {
-  if (key === '__proto__')
-    Object.defineProperty(target, key, { value, enumerable: true, writable: true, configurable: true });
-  else target[key] = value;
+/** What there is to fill in below a schema. */
+interface Defaulted {
+  /** The properties that have a default, or have some below. */
+  properties: readonly (readonly [string, JsonSchema])[];
+  items: JsonSchema | undefined;
+  additional: JsonSchema | undefined;
+}
+
+/** By schema; schemas never change. Undefined for those without any default. */
+const defaulted = new WeakMap<JsonSchema, Defaulted | undefined>();
+
+function defaultsBelow(schema: JsonSchema): Defaulted | undefined {
+  if (defaulted.has(schema)) return defaulted.get(schema);
+  const { items, additionalProperties } = schema;
+  const properties = Object.entries(schema.properties ?? {}).filter(
+    ([, known]) => known.default !== undefined || defaultsBelow(known) !== undefined,
+  );
+  const below = (known: unknown): JsonSchema | undefined =>
+    typeof known === 'object' && defaultsBelow(known as JsonSchema) !== undefined
+      ? (known as JsonSchema)
+      : undefined;
+  const found = { properties, items: below(items), additional: below(additionalProperties) };
+  const isNone = properties.length === 0 && found.items === undefined && found.additional === undefined;
+  defaulted.set(schema, isNone ? undefined : found);
+  return defaulted.get(schema);
 }
 
 /** Fills in the schema's defaults below `value`, in place; only objects that exist get them. Returns `value`. */
 export function applyDefaults<T>(schema: JsonSchema, value: T): T {
+  if (typeof value !== 'object' || value === null) return value;
+  const below = defaultsBelow(schema);
+  if (below === undefined) return value;
+  const { properties, items, additional } = below;
   if (Array.isArray(value)) {
-    const { items } = schema;
     if (items !== undefined) for (const entry of value) applyDefaults(items, entry);
-  } else if (typeof value === 'object' && value !== null) {
-    const record = value as Record<string, unknown>;
-    for (const [key, known] of Object.entries(schema.properties ?? {})) {
-      if (record[key] === undefined && known.default !== undefined)
-        record[key] = structuredClone(known.default);
-      if (record[key] !== undefined) applyDefaults(known, record[key]);
-    }
-    const { additionalProperties } = schema;
-    if (typeof additionalProperties === 'object') {
-      for (const entry of Object.values(record)) applyDefaults(additionalProperties, entry);
-    }
+    return value;
   }
+  const record = value as Record<string, unknown>;
+  for (const [key, known] of properties) {
+    if (record[key] === undefined && known.default !== undefined) record[key] = copyJson(known.default);
+    applyDefaults(known, record[key]);
+  }
+  if (additional !== undefined) for (const entry of Object.values(record)) applyDefaults(additional, entry);
   return value;
 }

@@ -111,11 +111,33 @@ function toCause(error: ErrorObject, base: string): StatusCause {
   }
 }
 
+/** By schema, which never changes: the properties at or below which a list may not repeat itself. */
+const listed = new WeakMap<JsonSchema, readonly (readonly [string, JsonSchema])[]>();
+
+function listedProperties(schema: JsonSchema): readonly (readonly [string, JsonSchema])[] {
+  let properties = listed.get(schema);
+  if (properties === undefined) {
+    properties = Object.entries(schema.properties ?? {}).filter(([, known]) => hasLists(known));
+    listed.set(schema, properties);
+  }
+  return properties;
+}
+
+function hasLists(schema: JsonSchema): boolean {
+  const listType = schema['x-kubernetes-list-type'];
+  return (
+    listType === 'map' ||
+    listType === 'set' ||
+    listedProperties(schema).length > 0 ||
+    (schema.items !== undefined && hasLists(schema.items))
+  );
+}
+
 /** Finds entries of list-maps with equal keys and repeated members of sets, which JSON Schema cannot express. */
 function findDuplicates(schema: JsonSchema, value: unknown, path: string, causes: StatusCause[]): void {
   if (typeof value !== 'object' || value === null || causes.length >= MAX_CAUSES) return;
   if (!Array.isArray(value)) {
-    for (const [key, known] of Object.entries(schema.properties ?? {})) {
+    for (const [key, known] of listedProperties(schema)) {
       if (Object.hasOwn(value, key)) {
         findDuplicates(known, (value as Record<string, unknown>)[key], fieldPath(path, key), causes);
       }

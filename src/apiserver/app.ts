@@ -29,6 +29,7 @@ import { watchObjects } from './handlers/watch.ts';
 import { createObject, updateObject } from './handlers/write.ts';
 import { addNodeRoutes, addOpenNodeRoutes } from './node/routes.ts';
 import { createCrdStore, crdResource } from './registry/crd-resource.ts';
+import type { Identity } from './auth/roles.ts';
 import type { Resource } from './registry/resources.ts';
 import type { Subresource } from './registry/strategy.ts';
 
@@ -76,7 +77,7 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
 async function limited(c: ApiContext, deps: ApiDeps, next: () => Promise<void>): Promise<void> {
   const { incoming, outgoing } = c.env;
   const mayWatch = c.req.method === 'GET' && (c.req.query('watch') ?? 'false') !== 'false';
-  const { identity } = c.var as Partial<typeof c.var>; // a joining node has none yet
+  const identity = c.get('identity') as Identity | undefined; // a joining node has none yet
   const client = `${identity?.impersonatedBy ?? identity?.username ?? ''} ${incoming?.socket.remoteAddress ?? ''}`;
   const release = deps.limits.admit(client, mayWatch);
   let isWatch = false;

@@ -8,17 +8,22 @@ const compress = promisify(gzip);
 /** Smaller answers cost more to compress than they save. */
 const MIN_BYTES = 128 * 1024;
 /** Level 1 takes most of what there is to gain at a third of the default's time. */
-const LEVEL = 1;
+export const GZIP_LEVEL = 1;
+
+/** Whether the client reads gzip. */
+export function acceptsGzip(c: ApiContext): boolean {
+  const accepted = (c.req.header('accept-encoding') ?? '').split(',').map((entry) => entry.trim());
+  return accepted.some((entry) => /^gzip(?:;q=(?!0(?:\.0*)?$).*)?$/u.test(entry));
+}
 
 /** Compresses what `next` answered when it is large and the client reads gzip. */
 export async function compressLarge(c: ApiContext, next: () => Promise<void>): Promise<void> {
   await next();
+  if (c.req.method !== 'GET') return;
   const { res } = c;
   const bytes = Number(res.headers.get('content-length') ?? 0); // watches and empty answers have none
-  const accepted = (c.req.header('accept-encoding') ?? '').split(',').map((entry) => entry.trim());
-  const isAccepted = accepted.some((entry) => /^gzip(?:;q=(?!0(?:\.0*)?$).*)?$/u.test(entry));
-  if (c.req.method !== 'GET' || res.status !== 200 || bytes < MIN_BYTES || !isAccepted) return;
-  const body = await compress(Buffer.from(await res.arrayBuffer()), { level: LEVEL });
+  if (res.status !== 200 || bytes < MIN_BYTES || !acceptsGzip(c)) return;
+  const body = await compress(Buffer.from(await res.arrayBuffer()), { level: GZIP_LEVEL });
   c.res = new Response(new Uint8Array(body), res);
   c.res.headers.set('content-length', String(body.length));
   c.res.headers.set('content-encoding', 'gzip');

@@ -35,7 +35,7 @@ export async function patchObject(call: Call, name: string, subresource: Subreso
   const track = tracker(call, options, subresource);
   const { source } = await writeObject(call, name, options.dryRun, (current) => {
     if (current === undefined) throw notFound(resource, name);
-    const patched = apply.to(current);
+    const patched = withoutStoredOwners(apply.to(current), current);
     const decoded = decodePatched(resource, patched);
     const problems = [...fieldProblems(decoded, body.repeated), ...apply.problems];
     if (problems.length > 0 && options.fieldValidation === 'Strict')
@@ -50,6 +50,15 @@ export async function patchObject(call: Call, name: string, subresource: Subreso
     );
   });
   return objectResponse(call, form, 200, source);
+}
+
+/** A patched object without the managedFields that the patch left alone: they need no reading, and no copy. */
+function withoutStoredOwners(patched: unknown, current: KubeObject): unknown {
+  const { metadata } = (patched ?? {}) as Partial<KubeObject>;
+  if (metadata?.managedFields === undefined || metadata.managedFields !== current.metadata.managedFields)
+    return patched;
+  const { managedFields: _stored, ...rest } = metadata;
+  return { ...(patched as KubeObject), metadata: rest };
 }
 
 /** A patch that was read. */

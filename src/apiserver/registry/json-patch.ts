@@ -2,6 +2,7 @@
 import { applyPatch } from 'rfc6902';
 import type { Operation } from 'rfc6902';
 import { badRequest, statusError } from '../../api/status.ts';
+import { copyJson } from '../../lib/json.ts';
 
 /** The reference's limit; bounds the time a patch can take. */
 const MAX_OPERATIONS = 10_000;
@@ -64,7 +65,7 @@ function failed(operation: Operation, why: string): Error {
 
 /** Applies a checked patch to a copy; throws a 422 Status for a failed test or a missing path. */
 export function applyJsonPatch(target: unknown, operations: readonly Operation[]): unknown {
-  const root = { document: structuredClone(target) };
+  const root = { document: copyJson(target) };
   for (const operation of operations) applyOperation(root, operation);
   return root.document;
 }
@@ -84,7 +85,7 @@ function applyOperation(root: { document: unknown }, operation: Operation): void
     return;
   }
   if (op === 'copy') {
-    const value = structuredClone(find(operation.from).value);
+    const value = copyJson(find(operation.from).value);
     applyOperation(root, { op: 'add', path: pointer, value });
     return;
   }

@@ -1,11 +1,11 @@
 /** What becomes of an object on its way into the store: pruned, defaulted, validated, and with server-owned metadata. */
 import { randomUUID } from 'node:crypto';
-import { isDeepStrictEqual } from 'node:util';
 import type { KubeObject, ObjectMeta } from '../../api/meta.ts';
 import { invalid } from '../../api/status.ts';
 import type { StatusCause } from '../../api/status.ts';
 import { applyDefaults, prune } from '../../api/structural.ts';
 import { rfc3339 } from '../../lib/clock.ts';
+import { isEqualJson } from '../../lib/json.ts';
 import { decodeMetadata } from './metadata.ts';
 import { checkObjectType } from './object-type.ts';
 import type { ObjectSource } from './object-type.ts';
@@ -101,7 +101,7 @@ export function prepareUpdate(
   const next = subresource === 'status' ? withStatus(current, incoming) : withMain(current, incoming);
   const forbidden =
     subresource === 'status' ? [] : validateMetadataChange(current.metadata, incoming.metadata);
-  if (isDeepStrictEqual(next, current) && forbidden.length === 0) return current;
+  if (isEqualJson(next, current) && forbidden.length === 0) return current;
   if (subresource === 'status') {
     reject(resource, name, resource.validateStatus({ status: next.status }, ''));
     return next;
@@ -111,7 +111,7 @@ export function prepareUpdate(
     ...forbidden,
     ...resource.validateMain(next, ''),
   ]);
-  if (!isDeepStrictEqual(content(next), content(current))) {
+  if (!isEqualJson(content(next), content(current))) {
     next.metadata.generation = (current.metadata.generation ?? 0) + 1;
   }
   return next;

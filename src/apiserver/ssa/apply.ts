@@ -1,7 +1,7 @@
 /** Server-side apply: what an object and its owners become when a writer applies the fields it wants. Pure. */
-import { isDeepStrictEqual } from 'node:util';
 import type { JsonSchema } from '../../api/crd.ts';
 import type { KubeObject } from '../../api/meta.ts';
+import { isEqualJson } from '../../lib/json.ts';
 import { compareFields, fieldsOf } from './compare.ts';
 import { applyConflict } from './conflicts.ts';
 import type { Conflict } from './conflicts.ts';
@@ -79,8 +79,7 @@ function tryApply(input: ApplyInput): Applied & { conflicts: Conflict[] } {
     .map((owner) => ({ owner, fields: owner.fields.intersection(changed) }))
     .filter(({ fields }) => !fields.isEmpty);
   const fields = ownable(wanted);
-  const isMoved =
-    previous === undefined || !previous.fields.equals(fields) || !isDeepStrictEqual(object, before);
+  const isMoved = previous === undefined || !previous.fields.equals(fields) || !isEqualJson(object, before);
   return {
     object,
     conflicts,

@@ -1,6 +1,6 @@
 /** Which fields a value has, and which differ between two values; by schema, without looking at owners. */
-import { isDeepStrictEqual } from 'node:util';
 import type { JsonSchema } from '../../api/crd.ts';
+import { isEqualJson } from '../../lib/json.ts';
 import { isRecord, itemsByElement, memberSchema, shapeOf } from './field-schema.ts';
 import { FieldSet } from './field-set.ts';
 import { memberElement } from './path-element.ts';
@@ -74,8 +74,7 @@ function compare(
   const shape = shapeOf(schema, after ?? before);
   const isOtherShape = before !== undefined && after !== undefined && shapeOf(schema, before) !== shape;
   if (shape === 'leaf' || isOtherShape || (isBareContainer(before) && isBareContainer(after))) {
-    if (before !== undefined && after !== undefined && !isDeepStrictEqual(before, after))
-      found.modified.push(path);
+    if (before !== undefined && after !== undefined && !isEqualJson(before, after)) found.modified.push(path);
     return;
   }
   const { old, now } =

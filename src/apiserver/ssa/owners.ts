@@ -61,10 +61,22 @@ function textOf(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }
 
+/** Of managedFields that were written here or read once; stored objects keep theirs, and neither ever changes. */
+const known = new WeakMap<readonly ManagedFieldsEntry[], readonly Owner[]>();
+
 /** Reads managedFields; undefined when an entry is not what it should be. */
-export function decodeOwners(entries: readonly ManagedFieldsEntry[] | undefined): Owner[] | undefined {
+export function decodeOwners(
+  entries: readonly ManagedFieldsEntry[] | undefined,
+): readonly Owner[] | undefined {
+  if (entries === undefined) return [];
+  const owners = known.get(entries) ?? readOwners(entries);
+  if (owners !== undefined) known.set(entries, owners);
+  return owners;
+}
+
+function readOwners(entries: readonly ManagedFieldsEntry[]): Owner[] | undefined {
   const owners: Owner[] = [];
-  for (const entry of entries ?? []) {
+  for (const entry of entries) {
     const { operation, fieldsType, time } = entry;
     const fields = decodeFields(entry.fieldsV1 ?? {});
     if (
@@ -93,7 +105,7 @@ function seconds(owner: Owner): number {
 /** Writes managedFields: Apply before Update, then by time, manager, version and subresource. Empty owners go. */
 export function encodeOwners(owners: readonly Owner[]): ManagedFieldsEntry[] {
   const byText = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
-  return owners
+  const written = owners
     .filter((owner) => !owner.fields.isEmpty)
     .sort(
       (a, b) =>
@@ -102,16 +114,18 @@ export function encodeOwners(owners: readonly Owner[]): ManagedFieldsEntry[] {
         byText(a.manager, b.manager) ||
         byText(a.apiVersion, b.apiVersion) ||
         byText(a.subresource, b.subresource),
-    )
-    .map((owner) => ({
-      manager: owner.manager,
-      operation: owner.operation,
-      apiVersion: owner.apiVersion,
-      ...(owner.time === undefined ? {} : { time: owner.time }),
-      fieldsType: 'FieldsV1',
-      fieldsV1: encodeFields(owner.fields),
-      ...(owner.subresource === '' ? {} : { subresource: owner.subresource }),
-    }));
+    );
+  const entries = written.map((owner) => ({
+    manager: owner.manager,
+    operation: owner.operation,
+    apiVersion: owner.apiVersion,
+    ...(owner.time === undefined ? {} : { time: owner.time }),
+    fieldsType: 'FieldsV1',
+    fieldsV1: encodeFields(owner.fields),
+    ...(owner.subresource === '' ? {} : { subresource: owner.subresource }),
+  }));
+  known.set(entries, written);
+  return entries;
 }
 
 /** Folds the oldest owners of updates into `ancient-changes` when there are more than ten. */

@@ -1,7 +1,7 @@
 /** Ownership after writes that are no applies: who changes a field by create, update or patch takes it. Pure. */
-import { isDeepStrictEqual } from 'node:util';
 import type { JsonSchema } from '../../api/crd.ts';
 import type { KubeObject, ManagedFieldsEntry } from '../../api/meta.ts';
+import { isEqualJson } from '../../lib/json.ts';
 import { compareFields } from './compare.ts';
 import { decodeOwners, encodeOwners, foldOldest, isSameOwner, isSameOwnership, ownable } from './owners.ts';
 import type { Owner, Writer } from './owners.ts';
@@ -13,7 +13,7 @@ export function withoutOwners(object: KubeObject): KubeObject {
 }
 
 /** The owners that a stored object has; what cannot be read counts as none. */
-export function ownersOf(object: KubeObject | undefined): Owner[] {
+export function ownersOf(object: KubeObject | undefined): readonly Owner[] {
   return decodeOwners(object?.metadata.managedFields) ?? [];
 }
 
@@ -26,7 +26,7 @@ export function withOwners(
   const bare = withoutOwners(next);
   if (
     current !== undefined &&
-    isDeepStrictEqual(bare, withoutOwners(current)) &&
+    isEqualJson(bare, withoutOwners(current)) &&
     isSameOwnership(owners, ownersOf(current))
   ) {
     return current;
@@ -77,7 +77,7 @@ function requestedOwners(
   current: KubeObject | undefined,
   given: readonly ManagedFieldsEntry[] | undefined,
   writer: Writer,
-): Owner[] {
+): readonly Owner[] {
   const stored = ownersOf(current);
   if (given === undefined || writer.subresource !== '') return stored;
   const isReset = given.length === 1 && Object.keys(given[0] ?? {}).length === 0;

@@ -248,7 +248,9 @@ export class DurableStore implements ObjectStore {
     }
     this.#revision = batch.revision;
     for (const change of batch.changes) {
-      if (change.type === 'DELETED') this.#objects.remove(change.stored.resource, change.stored.name);
+      const { resource, name } = change.stored;
+      this.#objects.get(resource, name)?.forget(); // dies young then, and costs the collector next to nothing
+      if (change.type === 'DELETED') this.#objects.remove(resource, name);
       else this.#objects.put(change.stored);
       this.#history.add(change, batch.at);
     }

@@ -37,10 +37,15 @@ export class StoredObject {
     return this.#object ?? this.#keep(JSON.parse(this.json) as KubeObject);
   }
 
+  /** Lets go of the parsed object, as of a state that a newer one replaced; who asks again has it parsed again. */
+  forget(): void {
+    // without its text an object cannot be parsed again: tables of dry runs have such
+    if (this.json !== '') this.#object = undefined;
+  }
+
   #keep(object: KubeObject): KubeObject {
     const evicted = StoredObject.#parsed[StoredObject.#next];
-    // without its text an object cannot be parsed again: tables of dry runs have such
-    if (evicted !== undefined && evicted.json !== '') evicted.#object = undefined;
+    evicted?.forget();
     StoredObject.#parsed[StoredObject.#next] = this;
     StoredObject.#next = (StoredObject.#next + 1) % MAX_PARSED;
     this.#object = object;

@@ -1,0 +1,34 @@
+/** Values as JSON has them: compared and copied without the generality, and the cost, of what Node offers for any value. */
+
+/** Whether two JSON values are equal; the order of members does not matter. */
+export function isEqualJson(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (Array.isArray(a) || Array.isArray(b)) {
+    if (!Array.isArray(a) || !Array.isArray(b) || a.length !== b.length) return false;
+    for (let at = 0; at < a.length; at++) if (!isEqualJson(a[at], b[at])) return false;
+    return true;
+  }
+  const [ours, theirs] = [a as Record<string, unknown>, b as Record<string, unknown>];
+  const names = Object.keys(ours);
+  if (names.length !== Object.keys(theirs).length) return false;
+  for (const name of names)
+    if (!Object.hasOwn(theirs, name) || !isEqualJson(ours[name], theirs[name])) return false;
+  return true;
+}
+
+/** Sets an own member, also `__proto__`, which plain assignment would turn into a prototype. */
+export function setMember(target: Record<string, unknown>, name: string, value: unknown): void {
+  if (name === '__proto__')
+    Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true });
+  else target[name] = value;
+}
+
+/** A copy that shares nothing with the value. */
+export function copyJson<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((entry: unknown) => copyJson(entry)) as T;
+  const copy: Record<string, unknown> = {};
+  for (const [name, member] of Object.entries(value)) setMember(copy, name, copyJson(member));
+  return copy as T;
+}
