@@ -126,7 +126,7 @@ export function selectPage(call: Call): { items: readonly StoredObject[]; metada
 }
 
 /** GET of a collection. */
-export function listObjects(call: Call): Response {
+export function listObjects(call: Call): Response | Promise<Response> {
   const form = negotiate(call.c.req.header('accept'), ['object', 'table', 'partialList']);
   const { items, metadata } = selectPage(call);
   return listResponse(call, form, items, metadata);

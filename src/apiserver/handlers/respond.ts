@@ -8,6 +8,7 @@ import { isOutOfSpace } from '../store/errors.ts';
 import { MAX_OBJECT_LENGTH, StoredObject } from '../store/store.ts';
 import type { Call } from './context.ts';
 import { prefersYaml } from './negotiation.ts';
+import { isStreamed, listPieces, sendList } from './list-stream.ts';
 import type { AnswerForm } from './negotiation.ts';
 import { createTable, partialObject } from './table.ts';
 import type { RowObject, Table } from './table.ts';
@@ -128,30 +129,31 @@ export function listResponse(
   form: AnswerForm,
   items: readonly StoredObject[],
   metadata: ListMetadata,
-): Response {
-  const { apiVersion, listKind: kind } = call.resource;
-  const objects = items.map((stored) => stored.object);
+): Response | Promise<Response> {
+  const { c, resource } = call;
+  const { apiVersion, listKind: kind } = resource;
+  const objects = (): KubeObject[] => items.map((stored) => stored.object);
   switch (form.shape) {
     case 'table':
-      return formatted(tableOf(call, form, objects, { ...metadata }), form, 200);
+      return formatted(tableOf(call, form, objects(), { ...metadata }), form, 200);
     case 'partialList':
       return formatted(
         {
           kind: 'PartialObjectMetadataList',
           apiVersion: form.metaVersion,
           metadata,
-          items: objects.map((object) => partialObject(object, form.metaVersion)),
+          items: objects().map((object) => partialObject(object, form.metaVersion)),
         },
         form,
         200,
       );
     default: {
       const whole = { apiVersion, kind, metadata: { continue: '', ...metadata } };
-      if (form.isYaml) return formatted({ ...whole, items: objects }, form, 200);
+      if (form.isYaml) return formatted({ ...whole, items: objects() }, form, 200);
       // the items are JSON already
       const head = JSON.stringify(whole).slice(0, -1);
-      const json = `${head},"items":[${items.map((stored) => stored.json).join(',')}]}`;
-      return textResponse(json, 200, 'application/json');
+      if (isStreamed(c, items)) return sendList(c, head, items);
+      return textResponse([...listPieces(head, items)].join(''), 200, 'application/json');
     }
   }
 }

@@ -37,6 +37,8 @@ export function imageProblems(image: SqliteImage): string[] {
     const { count, first, last } = image.eventRange();
     if (count > 0 && (first <= floor || last > revision || last - first + 1 !== count))
       problems.push(`the history has gaps: ${count} events from ${first} to ${last}, floor ${floor}`);
+    const lost = image.lostValues();
+    if (lost > 0) problems.push(`the history has ${lost} events of objects that are not there`);
   } catch (err) {
     problems.push(errorMessage(err));
   }

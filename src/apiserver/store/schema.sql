@@ -12,10 +12,11 @@ CREATE TABLE objects (
   name TEXT NOT NULL,
   revision INTEGER NOT NULL,
   value TEXT NOT NULL,
+  -- with row ids: without them every value has pages of its own
   PRIMARY KEY (resource, name)
-) WITHOUT ROWID;
+);
 
--- What happened when, so that watches resume, also over a restart.
+-- What happened when, so that watches resume, also over a restart. An empty value is that of the object with this revision.
 CREATE TABLE events (
   revision INTEGER PRIMARY KEY,
   resource TEXT NOT NULL,

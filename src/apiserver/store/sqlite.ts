@@ -17,13 +17,16 @@ export interface ObjectRow {
 }
 
 const STATEMENTS = {
-  putObject: 'INSERT INTO objects VALUES (?, ?, ?, ?)',
-  addEvent: 'INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)',
+  // texts as bytes: the library copies those at once, and texts character by character
+  putObject: 'INSERT INTO objects VALUES (?, ?, ?, CAST(? AS TEXT))',
+  addEvent: 'INSERT INTO events VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), ?)',
   setMeta: 'UPDATE meta SET value = ? WHERE key = ?',
   getMeta: 'SELECT value FROM meta WHERE key = ?',
   objects: 'SELECT resource, name, revision, value FROM objects ORDER BY resource, name',
   events: 'SELECT revision, resource, name, type, at, value, previous_labels FROM events ORDER BY revision',
   integrity: 'PRAGMA integrity_check',
+  lostValues: `SELECT count(*) FROM events AS e WHERE value = '' AND NOT EXISTS (SELECT * FROM objects AS o
+    WHERE o.resource = e.resource AND o.name = e.name AND o.revision = e.revision)`,
   eventRange: 'SELECT count(*), coalesce(min(revision), 0), coalesce(max(revision), 0) FROM events',
 } as const;
 
@@ -86,14 +89,15 @@ export class SqliteImage {
 
   /** Stores an object. */
   putObject({ resource, name, revision, json }: ObjectRow): void {
-    this.#run(STATEMENTS.putObject, [resource, name, revision, json]);
+    this.#run(STATEMENTS.putObject, [resource, name, revision, Buffer.from(json)]);
   }
 
-  /** Stores what happened to an object. */
-  addEvent({ type, stored, previousLabels }: Change, at: number): void {
+  /** Stores what happened to an object; `isCurrent` says that putObject stores the same state. */
+  addEvent({ type, stored, previousLabels }: Change, at: number, isCurrent: boolean): void {
     const { revision, resource, name, json } = stored;
     const labels = previousLabels === undefined ? null : JSON.stringify(previousLabels);
-    this.#run(STATEMENTS.addEvent, [revision, resource, name, type, at, json, labels]);
+    const value = Buffer.from(isCurrent ? '' : json);
+    this.#run(STATEMENTS.addEvent, [revision, resource, name, type, at, value, labels]);
   }
 
   objects(): ObjectRow[] {
@@ -126,6 +130,11 @@ export class SqliteImage {
     return this.#rows(STATEMENTS.integrity, [])
       .map(([text]) => String(text))
       .filter((text) => text !== 'ok');
+  }
+
+  /** How many events mean the value of an object that is not there. */
+  lostValues(): number {
+    return Number(this.#rows(STATEMENTS.lostValues, [])[0]?.[0] ?? 0);
   }
 
   /** How many events there are, and the first and the last of their revisions; zeros when there are none. */

@@ -37,8 +37,9 @@ export async function encodeState({ revision, floor, objects, events }: StoreSta
       image.putObject(stored);
       await pause();
     }
+    const current = new Set(objects);
     for (const { change, at } of events) {
-      image.addEvent(change, at);
+      image.addEvent(change, at, current.has(change.stored));
       await pause();
     }
     image.setMeta('revision', revision);
