@@ -15,6 +15,7 @@ import {
 } from '../support/frp-pair.ts';
 import { download, HASH, listenData } from '../support/data-service.ts';
 import { requireFrp, startFrp } from '../support/frp-program.ts';
+import type { FrpFeature } from '../support/frp-program.ts';
 import { freePorts } from '../support/ports.ts';
 import { waitFor } from '../support/wait.ts';
 
@@ -87,6 +88,11 @@ type ClientSettings = Partial<FrpClientConfig>;
 const OURS_V2: ClientSettings = { wireProtocol: 'v2' };
 const OURS_WEBSOCKET: ClientSettings = { transport: 'websocket' };
 
+function needsOf({ wireProtocol, tls }: ClientSettings): FrpFeature[] {
+  const needs: FrpFeature[] = wireProtocol === 'v2' ? ['wire protocol v2'] : [];
+  return tls === undefined || tls.customFirstByte === true ? needs : [...needs, 'TLS without a marker'];
+}
+
 for (const [what, settings, client] of [
   ['v2, TLS and mux', '', { ...OURS_V2, tls: {} }],
   ['v2, plain with mux', '', OURS_V2],
@@ -104,7 +110,7 @@ for (const [what, settings, client] of [
   ['websocket, v2, TLS and mux', 'transport.tls.force = true', { ...OURS_WEBSOCKET, ...OURS_V2, tls: {} }],
 ] as const satisfies readonly (readonly [string, string, ClientSettings])[]) {
   test(`our client provides and visits on a real frps: ${what}`, async (t) => {
-    const frps = requireFrp(t, 'frps', 'wireProtocol' in client && 'wire protocol v2');
+    const frps = requireFrp(t, 'frps', ...needsOf(client));
     if (frps === undefined) return;
     const port = await startServerProgram(t, frps, settings);
     const provider = await startClient(t, port, client);
@@ -144,7 +150,8 @@ test('our server refuses a wrong token of a real v2 frpc in words', async (t) =>
 });
 
 function clientTls(authority: Authority, pair: { certFile: string; keyFile: string }, name: string): string {
-  return `transport.tls.certFile = "${pair.certFile}"
+  return `transport.tls.enable = true
+transport.tls.certFile = "${pair.certFile}"
 transport.tls.keyFile = "${pair.keyFile}"
 transport.tls.trustedCaFile = "${authority.certFile}"
 transport.tls.serverName = "${name}"
@@ -152,7 +159,7 @@ transport.tls.serverName = "${name}"
 }
 
 test('our server and a real frpc verify each other, and strangers are refused by either', async (t) => {
-  const frpc = requireFrp(t, 'frpc');
+  const frpc = requireFrp(t, 'frpc', 'TLS with certificates of clients');
   const [ours, theirs] = [createAuthority(t, 'ours'), createAuthority(t, 'theirs')];
   if (frpc === undefined || ours === undefined || theirs === undefined) return;
   const { cert, key } = ours.sign('router', 'DNS:router.example.org');
@@ -179,7 +186,7 @@ test('our server and a real frpc verify each other, and strangers are refused by
 });
 
 test('our client and a real frps verify each other, and strangers are refused by either', async (t) => {
-  const frps = requireFrp(t, 'frps');
+  const frps = requireFrp(t, 'frps', 'TLS without a marker');
   const [ours, theirs] = [createAuthority(t, 'ours'), createAuthority(t, 'theirs')];
   if (frps === undefined || ours === undefined || theirs === undefined) return;
   const { certFile, keyFile } = ours.sign('router', 'DNS:router.example.org', 'IP:127.0.0.1');

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { startClient, startServer } from '../support/frp-pair.ts';
 import { requireFrp, startFrp } from '../support/frp-program.ts';
+import type { FrpFeature } from '../support/frp-program.ts';
 import { freePorts } from '../support/ports.ts';
 import { createUser, listenUdpVisitor, publishUdp, serveUdp } from '../support/udp-pair.ts';
 import { waitFor } from '../support/wait.ts';
@@ -70,10 +71,36 @@ const TRANSPORTS = [
   ['wire protocol v2', 'transport.wireProtocol = "v2"', { tls: {}, wireProtocol: 'v2' }],
 ] as const;
 
+function needsOf(common: string, wrapped: string): (FrpFeature | false)[] {
+  return [common.includes('wireProtocol') && 'wire protocol v2', wrapped !== 'plain' && 'wrapped datagrams'];
+}
+
+test('a real frpc publishes udp alone on our server', async (t) => {
+  const frpc = requireFrp(t, 'frpc');
+  if (frpc === undefined) return;
+  const server = await startServer(t);
+  const service = await serveUdp(t);
+  const [remotePort] = (await freePorts(1)) as [number];
+  const proxy = `[[proxies]]\nname = "udp"\ntype = "udp"\nlocalPort = ${service.port}\nremotePort = ${remotePort}\n`;
+  await startFrp(t, frpc, head(server.port as number) + proxy, '[udp] start proxy success');
+  await checkUdp(t, remotePort);
+});
+
+test('our client provides udp alone on a real frps', async (t) => {
+  const frps = requireFrp(t, 'frps');
+  if (frps === undefined) return;
+  const [port, remotePort] = (await freePorts(2)) as [number, number];
+  const config = `bindAddr = "127.0.0.1"\nbindPort = ${port}\nauth.token = "secret"`;
+  await startFrp(t, frps, config, 'frps started');
+  const service = await serveUdp(t);
+  await publishUdp(t, await startClient(t, port), service.port, { name: 'udp', type: 'udp', remotePort });
+  await checkUdp(t, remotePort);
+});
+
 for (const [how, common] of TRANSPORTS) {
   for (const [wrapped, settings] of WRAPPINGS) {
     test(`a real frpc publishes udp and sudp on our server and a real frpc visits: ${how}, ${wrapped}`, async (t) => {
-      const frpc = requireFrp(t, 'frpc', common.includes('wireProtocol') && 'wire protocol v2');
+      const frpc = requireFrp(t, 'frpc', 'sudp', ...needsOf(common, wrapped));
       if (frpc === undefined) return;
       const server = await startServer(t);
       const service = await serveUdp(t);
@@ -93,7 +120,13 @@ for (const [how, common] of TRANSPORTS) {
 for (const [how, common, client] of TRANSPORTS) {
   for (const [wrapped, , payload] of WRAPPINGS) {
     test(`our client provides udp and sudp and visits on a real frps: ${how}, ${wrapped}`, async (t) => {
-      const frps = requireFrp(t, 'frps', 'wireProtocol' in client && 'wire protocol v2');
+      const frps = requireFrp(
+        t,
+        'frps',
+        'sudp',
+        ...needsOf(common, wrapped),
+        'tls' in client && 'TLS without a marker',
+      );
       if (frps === undefined) return;
       const [port] = (await freePorts(1)) as [number];
       const settings = common.includes('tcpMux') ? common : '';
@@ -123,7 +156,7 @@ for (const [theirs, ours] of [
 ] as const) {
   const common = theirs === 'v2' ? 'transport.wireProtocol = "v2"' : '';
   test(`a real frpc in ${theirs} and our client in ${ours} visit each other through our server`, async (t) => {
-    const frpc = requireFrp(t, 'frpc', theirs === 'v2' && 'wire protocol v2');
+    const frpc = requireFrp(t, 'frpc', 'sudp', theirs === 'v2' && 'wire protocol v2');
     if (frpc === undefined) return;
     const server = await startServer(t);
     const service = await serveUdp(t);

@@ -16,6 +16,7 @@ const SINCE = {
   'scopes of the token': 32,
   sudp: 33,
   'wrapped datagrams': 34,
+  'TLS with certificates of clients': 34,
   'TLS without a marker': 38,
   'PROXY headers that name IPv4 addresses': 38,
   'bandwidth limits that the server keeps': 47,
