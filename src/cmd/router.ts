@@ -14,6 +14,7 @@ import { checkAdvertised, routerAddresses } from '../router/addresses.ts';
 import type { RouterDefaults, TokenSource } from '../router/config.ts';
 import { createDashboard } from '../router/dashboard/dashboard.ts';
 import { createFileSource } from '../router/file-source.ts';
+import { LIMIT_NAMES, parseLimits } from '../router/limits.ts';
 import { createObjectSource } from '../router/object-source.ts';
 import { createMaintenance } from '../router/maintenance.ts';
 import { createRouter } from '../router/router.ts';
@@ -61,6 +62,11 @@ const options = {
     description: 'file that holds the bearer token for --server',
     placeholder: 'FILE',
   }),
+  limit: listOption({
+    description: `bound of the tunnel server, such as clients=100: ${LIMIT_NAMES.join(', ')}`,
+    placeholder: 'NAME=VALUE',
+    env: 'EDGE_ROUTER_LIMITS',
+  }),
   ...routerMaintenanceOptions,
   ...processOptions,
 };
@@ -92,6 +98,7 @@ export async function run(argv: readonly string[], programName: string): Promise
   const defaults: RouterDefaults = {
     token: tokenSource(settings, isGiven(command, 'tokenFile')),
     socketPath: settings.socket,
+    limits: parseLimits(settings.limit, '--limit'),
   };
   if (file === undefined) {
     if (isVerify || check === true) throw new UsageError('--check: wants --config FILE');

@@ -2,7 +2,9 @@
 import type { RouterSpec, RouterSpecFrps } from '../api/gen/types.ts';
 import type { FrpServerConfig } from '../tunnel/frps/types.ts';
 import { RouterConfigError } from './errors.ts';
-import { integer, LIMITS, NEVER_MS, portRange, secretFile, tlsConfig } from './fields.ts';
+import { integer, NEVER_MS, portRange, secretFile, tlsConfig } from './fields.ts';
+import { LIMITS } from './limits.ts';
+import type { Limits } from './limits.ts';
 import type { SecretReader } from './secrets.ts';
 
 /** How connections spread over the providers of a service. */
@@ -36,6 +38,8 @@ export interface RouterDefaults {
   token: TokenSource;
   /** A unix socket to accept tunnel connections on too. */
   socketPath: string | undefined;
+  /** Bounds of the server; the defaults when absent. */
+  limits?: Limits;
 }
 
 const POLICIES: readonly BalancingPolicy[] = [
@@ -107,7 +111,7 @@ function serverConfig(
     heartbeatTimeoutMs: heartbeat === 0 ? -1 : heartbeat === -1 ? NEVER_MS : heartbeat * 1000,
     maxPoolCount: integer(`${at}.transport.maxPoolCount`, transport?.maxPoolCount, 5, 0, 1000),
     tls: tlsConfig(`${at}.transport.tls`, transport?.tls ?? {}, secrets),
-    limits: LIMITS,
+    limits: defaults.limits ?? LIMITS,
   };
 }
 

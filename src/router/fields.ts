@@ -9,16 +9,6 @@ import type { SecretReader } from './secrets.ts';
 /** The longest delay that a timer of the platform holds: what "never" is where a number is needed. */
 export const NEVER_MS = 2 ** 31 - 1;
 
-/** Bounds of the server, sized for a node that serves some thousand pods. */
-export const LIMITS: FrpServerConfig['limits'] = {
-  loginTimeoutMs: 10_000,
-  maxPendingConnections: 1024,
-  maxSessions: 4096,
-  maxStreamsPerSession: 65_536,
-  maxProxiesPerSession: 4096,
-  maxQueuedVisitors: 1024, // a burst of connections waits as long as its client needs to open work connections
-};
-
 /** A whole number within bounds. Throws RouterConfigError that names the field. */
 export function integer(
   field: string,

@@ -32,6 +32,11 @@ export function registerRouterMetrics(
     'Connections carried now.',
     () => state.view().totals.openConnections,
   );
+  gauge(
+    'edge_router_queued_bytes',
+    'Bytes in memory that peers have not taken.',
+    () => state.view().totals.queuedBytes,
+  );
   counter('edge_router_connections_total', 'Connections carried.', () => state.view().totals.connections);
   counter(
     'edge_router_received_bytes_total',
@@ -44,6 +49,11 @@ export function registerRouterMetrics(
     () => state.view().totals.bytesOut,
   );
   counter('edge_router_refused_logins_total', 'Logins refused.', () => state.view().totals.refusedLogins);
+  counter(
+    'edge_router_dropped_connections_total',
+    'Connections dropped because too much waited for peers that take nothing.',
+    () => state.view().totals.droppedConnections,
+  );
   counter('edge_router_status_writes_total', 'Statuses written.', () => state.statusWrites.writes);
   counter(
     'edge_router_status_write_failures_total',

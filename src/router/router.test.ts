@@ -61,7 +61,15 @@ class FakeServer implements FrpServer {
   }
 
   totals() {
-    return { bytesIn: 1, bytesOut: 2, connections: 3, openConnections: 0, refusedLogins: 0 };
+    return {
+      bytesIn: 1,
+      bytesOut: 2,
+      connections: 3,
+      openConnections: 0,
+      refusedLogins: 0,
+      queuedBytes: 0,
+      droppedConnections: 0,
+    };
   }
 }
 

@@ -19,7 +19,15 @@ function view(fields: Partial<ServerView> = {}): ServerView {
     sessions: [sampleSession({ metas: { pod: 'pod-a' } })],
     proxies: [],
     visitors: [],
-    totals: { bytesIn: 5, bytesOut: 6, connections: 7, openConnections: 1, refusedLogins: 0 },
+    totals: {
+      bytesIn: 5,
+      bytesOut: 6,
+      connections: 7,
+      openConnections: 1,
+      refusedLogins: 0,
+      queuedBytes: 0,
+      droppedConnections: 0,
+    },
     ...fields,
   };
 }

@@ -35,7 +35,15 @@ export interface TunnelDeps {
   onClientGone: (session: SessionInfo) => void;
 }
 
-const EMPTY_TOTALS = { bytesIn: 0, bytesOut: 0, connections: 0, openConnections: 0, refusedLogins: 0 };
+const EMPTY_TOTALS = {
+  bytesIn: 0,
+  bytesOut: 0,
+  connections: 0,
+  openConnections: 0,
+  refusedLogins: 0,
+  queuedBytes: 0,
+  droppedConnections: 0,
+};
 
 /** The tunnel server as the router drives it. */
 export class Tunnel {
@@ -85,6 +93,8 @@ export class Tunnel {
         connections: this.#past.connections + totals.connections,
         openConnections: totals.openConnections,
         refusedLogins: this.#past.refusedLogins + totals.refusedLogins,
+        queuedBytes: totals.queuedBytes,
+        droppedConnections: this.#past.droppedConnections + totals.droppedConnections,
       },
     };
   }

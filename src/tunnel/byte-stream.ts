@@ -36,6 +36,8 @@ export interface ByteStream {
   resume(): void;
   /** Bytes written that the transport has not yet taken. */
   readonly queuedBytes: number;
+  /** Bytes in memory for it, both ways: queued, and received while paused. `queuedBytes` where it is absent. */
+  readonly heldBytes?: number;
   /** Sets who is told; replaces an earlier handler, as when a stream changes hands. */
   setHandler(handler: ByteStreamHandler): void;
 }

@@ -25,6 +25,10 @@ export interface RelayOptions {
 export interface RelayHandle {
   readonly bytesAToB: number;
   readonly bytesBToA: number;
+  /** Bytes in memory that one of the sides has not taken. */
+  readonly heldBytes: number;
+  /** Bytes that were taken; only differences mean anything. */
+  readonly drainedBytes: number;
   /** Aborts both sides. */
   destroy(err?: Error): void;
 }
@@ -79,6 +83,14 @@ class Relay implements RelayHandle {
 
   get bytesBToA(): number {
     return this.#back.bytes;
+  }
+
+  get heldBytes(): number {
+    return heldBy(this.#forth.from) + heldBy(this.#back.from);
+  }
+
+  get drainedBytes(): number {
+    return this.#forth.bytes + this.#back.bytes - this.heldBytes;
   }
 
   destroy(err?: Error): void {
@@ -142,4 +154,8 @@ class Relay implements RelayHandle {
       this.#bytesAtCheck = bytes;
     });
   }
+}
+
+function heldBy(stream: ByteStream): number {
+  return stream.heldBytes ?? stream.queuedBytes;
 }

@@ -9,6 +9,7 @@ import {
   listenTcp,
   listenVisitor,
   publish,
+  SERVER_CONFIG,
   startClient,
   startServer,
   ask,
@@ -269,7 +270,6 @@ test('reconfigure moves the port and keeps sessions; a port in use leaves the ol
   const client = await startClient(t, portOf(server));
   const before = portOf(server);
   const taken = await listenTcp(t, (socket) => socket.destroy());
-  const { SERVER_CONFIG } = await import('../../test/support/frp-pair.ts');
   await assert.rejects(server.reconfigure({ ...SERVER_CONFIG, bindPort: taken }), {
     code: 'EDGE_ERR_LISTEN',
   });
@@ -303,14 +303,7 @@ for (const [what, bytes] of [
 }
 
 test('a peer that says nothing, or opens a mux and does not log in, is cut off', async (t) => {
-  const limits = {
-    loginTimeoutMs: 200,
-    maxPendingConnections: 10,
-    maxSessions: 10,
-    maxStreamsPerSession: 10,
-    maxProxiesPerSession: 10,
-    maxQueuedVisitors: 10,
-  };
+  const limits = { ...SERVER_CONFIG.limits, loginTimeoutMs: 200 };
   const server = await startServer(t, { limits });
   for (const bytes of [Buffer.alloc(0), Buffer.from('000200010000000000000000', 'hex'), Buffer.from('6f')]) {
     const socket = connect({ port: portOf(server), host: '127.0.0.1' });

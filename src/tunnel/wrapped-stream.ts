@@ -13,6 +13,10 @@ export abstract class WrappedStream implements ByteStream {
     return this.inner.queuedBytes;
   }
 
+  get heldBytes(): number {
+    return this.inner.heldBytes ?? this.inner.queuedBytes;
+  }
+
   abstract setHandler(handler: ByteStreamHandler): void;
 
   write(chunk: Uint8Array): boolean | void {

@@ -61,7 +61,15 @@ function setup(dashboard: DashboardConfig | undefined = OPEN) {
       sessions: [sampleSession(), sampleSession({ runId: 'run-3', user: 'alice', clientId: 'laptop' })],
       proxies,
       visitors: [sampleVisitor('mysql.default')],
-      totals: { bytesIn: 100, bytesOut: 200, connections: 7, openConnections: 2, refusedLogins: 1 },
+      totals: {
+        bytesIn: 100,
+        bytesOut: 200,
+        connections: 7,
+        openConnections: 2,
+        refusedLogins: 1,
+        queuedBytes: 0,
+        droppedConnections: 0,
+      },
     }),
   };
   const clock = new FakeClock();

@@ -34,7 +34,15 @@ function setup() {
       sessions: [],
       proxies: [],
       visitors: [],
-      totals: { bytesIn: 0, bytesOut: 0, connections: 0, openConnections: 0, refusedLogins: 0 },
+      totals: {
+        bytesIn: 0,
+        bytesOut: 0,
+        connections: 0,
+        openConnections: 0,
+        refusedLogins: 0,
+        queuedBytes: 0,
+        droppedConnections: 0,
+      },
     }),
   };
   const registry = createRegistry('router', '1.2.3', 'abc');

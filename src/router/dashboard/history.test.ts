@@ -7,7 +7,15 @@ import type { ServerView } from '../status.ts';
 import { clientKey, DaySeries, History, localDay } from './history.ts';
 
 function view(proxies: ProxyInfo[], sessions: SessionInfo[] = [], bytesIn = 0): ServerView {
-  const totals = { bytesIn, bytesOut: 0, connections: 0, openConnections: 0, refusedLogins: 0 };
+  const totals = {
+    bytesIn,
+    bytesOut: 0,
+    connections: 0,
+    openConnections: 0,
+    refusedLogins: 0,
+    queuedBytes: 0,
+    droppedConnections: 0,
+  };
   return { port: 7000, sessions, proxies, visitors: [], totals };
 }
 

@@ -2,7 +2,8 @@
 import type { FrpServerConfig } from '../../tunnel/frps/types.ts';
 import type { DashboardConfig, RouterConfig, RouterDefaults } from '../config.ts';
 import { RouterConfigError } from '../errors.ts';
-import { LIMITS, NEVER_MS, portRange, secretFile, tlsConfig } from '../fields.ts';
+import { NEVER_MS, portRange, secretFile, tlsConfig } from '../fields.ts';
+import { LIMITS } from '../limits.ts';
 import type { SecretReader } from '../secrets.ts';
 import { FRPS_FILE } from './keys.ts';
 import type { FrpsSettings } from './keys.ts';
@@ -73,7 +74,7 @@ function serverConfig(
     heartbeatTimeoutMs: heartbeatMs(transport?.heartbeatTimeout ?? 0),
     maxPoolCount: orDefault(transport?.maxPoolCount, DEFAULT_POOL),
     tls: tlsConfig(`${path}: transport.tls`, filled(transport?.tls), secrets),
-    limits: LIMITS,
+    limits: overrides.limits ?? LIMITS,
   };
 }
 

@@ -87,6 +87,8 @@ export class ClientSession {
       onClose: (err) => this.close(err ?? new TunnelError('closed', 'control connection closed')),
     });
     this.#timers.push(deps.clock.every(HEARTBEAT_MS, () => this.#heartbeat()));
+    // Shows at once what a login that was overheard and sent again cannot: that the client has the token.
+    this.#heartbeat();
   }
 
   /** Connects and logs in. Rejects with TunnelError: offline, timeout, loginRefused, protocol, closed. */

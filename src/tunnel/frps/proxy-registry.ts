@@ -31,6 +31,9 @@ const PORT_TYPES = new Set(['tcp', 'udp']);
 const VISITED_TYPES = new Set(['stcp', 'sudp']);
 const LIMIT_MODES = new Set(['', 'client', 'server']);
 
+/** frp has no limit of its own; names are kept, and told in the status. */
+const MAX_NAME_LENGTH = 1024;
+
 /** See the file's first line. */
 export class ProxyRegistry {
   readonly #deps: ProxyRegistryDeps;
@@ -93,6 +96,7 @@ export class ProxyRegistry {
     const name = request.proxy_name;
     const type = request.proxy_type === '' ? 'tcp' : request.proxy_type;
     if (name === '') return 'proxy name is empty';
+    if (name.length > MAX_NAME_LENGTH) return `proxy name is longer than ${MAX_NAME_LENGTH} characters`;
     if (!PORT_TYPES.has(type) && !VISITED_TYPES.has(type)) return `proxy type ${type} is not supported`;
     if (!LIMIT_MODES.has(request.bandwidth_limit_mode))
       return 'bandwidth limit mode should be client or server';

@@ -1,27 +1,25 @@
 /** The frp server: accepts connections, logs clients in, and routes work and visitor connections to their place. */
 import type { Server, Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
-import { formatHostPort } from '../../lib/address.ts';
 import { protocolVersion } from '../../lib/build-info.ts';
 import { sleep } from '../../lib/clock.ts';
-import type { Clock, Timer } from '../../lib/clock.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { LimitedLog } from '../../lib/limited-log.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { ByteStream } from '../byte-stream.ts';
 import { TunnelError } from '../errors.ts';
 import { message } from '../frp/message.ts';
 import type { MessageOf } from '../frp/message.ts';
 import { MessageChannel } from '../frp/message-channel.ts';
-import { WebSocketUpgrades } from '../websocket/upgrade.ts';
-import { YamuxSession } from '../yamux/session.ts';
+import { Acceptor } from './acceptor.ts';
+import type { Transport } from './acceptor.ts';
 import { boundPort, listenOn } from './listener.ts';
 import { LoginGate } from './login-gate.ts';
 import { PortAllocator } from './ports.ts';
 import { ProxyRegistry } from './proxy-registry.ts';
+import { QueueGuard } from './queue-guard.ts';
+import type { QueueHolder } from './queue-guard.ts';
 import { ServerSession } from './session.ts';
-import type { SessionOrigin } from './session.ts';
-import { TlsContext } from './tls-context.ts';
 import { TrafficCounter } from './traffic.ts';
-import { acceptTransport } from './transport.ts';
 import type {
   FrpServer,
   FrpServerConfig,
@@ -49,20 +47,6 @@ export function createFrpServer(
   return new TunnelServer(config, hooks, deps);
 }
 
-/** One accepted connection or mux session, as long as it lives. */
-interface Transport {
-  origin: SessionOrigin;
-  /** Set once a client logged in over it, or named the run id of one that did. */
-  isKnown: boolean;
-  /** The client that logged in over it. */
-  runId: string | undefined;
-  /** It counts as pending no longer. Idempotent. */
-  settle(): void;
-}
-
-/** Streams that a mux session may have open before its login: frp opens one. */
-const MAX_STREAMS_BEFORE_LOGIN = 8;
-
 class TunnelServer implements FrpServer {
   #config: FrpServerConfig;
   readonly #hooks: FrpServerHooks;
@@ -70,16 +54,16 @@ class TunnelServer implements FrpServer {
   readonly #log: Logger;
   readonly #sessions = new Map<string, ServerSession>();
   readonly #gate: LoginGate;
-  readonly #tlsContext: TlsContext;
-  readonly #transports = new Set<Transport>();
+  readonly #acceptor: Acceptor;
   readonly #totals = new TrafficCounter();
   readonly #proxies: ProxyRegistry;
   readonly #visitors: Visitors;
-  readonly #upgrades = new WebSocketUpgrades();
   #tcp: Server | undefined;
   #unix: Server | undefined;
-  #pending = 0;
+  readonly #refusals: LimitedLog;
+  readonly #guard: QueueGuard;
   #refusedLogins = 0;
+  #droppedConnections = 0;
   #isStopped = false;
 
   constructor(config: FrpServerConfig, hooks: FrpServerHooks, deps: FrpServerDeps) {
@@ -87,7 +71,22 @@ class TunnelServer implements FrpServer {
     this.#hooks = hooks;
     this.#clock = deps.clock;
     this.#log = deps.log;
-    this.#tlsContext = new TlsContext(deps.clock);
+    this.#acceptor = new Acceptor({
+      clock: deps.clock,
+      log: deps.log,
+      config: () => this.#config,
+      serve: (stream, transport) => this.#serve(stream, transport),
+    });
+    this.#refusals = new LimitedLog(deps.clock, deps.log);
+    this.#guard = new QueueGuard({
+      clock: deps.clock,
+      maxBytes: () => this.#config.limits.maxQueuedBytes,
+      holders: () => this.#holders(),
+      onDropped: (connections, bytes) => {
+        this.#droppedConnections += connections;
+        this.#log.warn('dropped connections that take nothing', { connections, bytes });
+      },
+    });
     this.#gate = new LoginGate({
       config: () => this.#config,
       sessions: this.#sessions,
@@ -119,6 +118,7 @@ class TunnelServer implements FrpServer {
   async start(): Promise<void> {
     if (this.#tcp !== undefined) return;
     await this.#bind(this.#config);
+    this.#guard.start();
   }
 
   async reconfigure(config: FrpServerConfig): Promise<void> {
@@ -134,12 +134,13 @@ class TunnelServer implements FrpServer {
     this.#isStopped = true;
     closeListener(this.#tcp);
     closeListener(this.#unix);
+    this.#guard.stop();
     const deadline = this.#clock.now() + drainMs;
     while (this.#totals.endingConnections > 0 && this.#clock.now() < deadline) await sleep(this.#clock, 50);
     const reason = new TunnelError('closed', 'server is stopping');
     for (const session of this.#sessions.values()) session.close(reason);
     this.#totals.abortAll(reason);
-    for (const transport of this.#transports) transport.origin.cut(reason);
+    for (const mux of this.#acceptor.muxes) mux.close(reason);
     this.#tcp = undefined;
     this.#unix = undefined;
   }
@@ -164,7 +165,15 @@ class TunnelServer implements FrpServer {
       connections: totalConnections,
       openConnections: connections,
       refusedLogins: this.#refusedLogins,
+      queuedBytes: this.#guard.heldBytes,
+      droppedConnections: this.#droppedConnections,
     };
+  }
+
+  /** Everybody for whom bytes may wait: users and their providers, and the connections that carry them. */
+  *#holders(): Iterable<QueueHolder> {
+    yield* this.#totals.open();
+    yield* this.#acceptor.muxes;
   }
 
   /** Binds what differs from the old configuration, then releases what it replaced. */
@@ -192,88 +201,14 @@ class TunnelServer implements FrpServer {
   }
 
   #onSocket(socket: Socket): void {
-    const remoteAddr =
-      socket.remoteAddress === undefined
-        ? 'unix'
-        : formatHostPort(socket.remoteAddress, socket.remotePort ?? 0);
-    if (this.#pending >= this.#config.limits.maxPendingConnections || this.#isStopped) {
-      socket.destroy();
-      return;
-    }
-    this.#pending += 1;
-    let isPending = true;
-    const settle = (): void => {
-      if (isPending) this.#pending -= 1;
-      isPending = false;
-    };
-    const { tls, limits } = this.#config;
-    const options = {
-      upgrade: (connection: Duplex) => this.#upgrades.accept(connection),
-      context: () => this.#tlsContext.get(this.#config.tls),
-      wantsClientCertificate: tls.clientCa !== undefined,
-      isForced: tls.force || tls.clientCa !== undefined,
-    };
-    acceptTransport(socket, options, limits.loginTimeoutMs, this.#clock)
-      .then(({ kind, stream }) =>
-        kind === 'mux'
-          ? this.#serveMux(stream, remoteAddr, settle)
-          : this.#serveSingle(stream, remoteAddr, settle),
-      )
-      .catch((err: unknown) => {
-        settle();
-        this.#log.debug('connection refused', { remoteAddr, error: err });
-      });
-  }
-
-  #serveMux(stream: ByteStream, remoteAddr: string, settle: () => void): void {
-    const { limits, keepaliveMs } = this.#config;
-    let timer: Timer | undefined;
-    const transport: Transport = {
-      isKnown: false,
-      runId: undefined,
-      settle,
-      origin: {
-        remoteAddr,
-        isMultiplexed: true,
-        get mux() {
-          return session;
-        },
-        cut: (err) => session.close(err),
-      },
-    };
-    const session: YamuxSession = new YamuxSession(
-      stream,
-      'server',
-      {
-        onStream: (opened) => {
-          if (transport.isKnown || session.streamCount <= MAX_STREAMS_BEFORE_LOGIN)
-            this.#serve(opened, transport);
-          else opened.destroy();
-        },
-        onClose: () => {
-          timer?.cancel();
-          settle();
-          this.#transports.delete(transport);
-        },
-      },
-      { clock: this.#clock },
-      { keepaliveMs, maxStreams: limits.maxStreamsPerSession },
-    );
-    this.#transports.add(transport);
-    timer = this.#clock.after(limits.loginTimeoutMs, () => {
-      if (!transport.isKnown) session.close(new TunnelError('timeout', 'no login over the mux session'));
-    });
-  }
-
-  #serveSingle(stream: ByteStream, remoteAddr: string, settle: () => void): void {
-    const cut = (err: Error): void => stream.destroy(err);
-    const origin = { remoteAddr, isMultiplexed: false, mux: undefined, cut };
-    this.#serve(stream, { isKnown: false, runId: undefined, settle, origin });
+    if (this.#isStopped) socket.destroy();
+    else this.#acceptor.accept(socket);
   }
 
   /** Serves one logical connection by its first message. */
   #serve(stream: ByteStream, transport: Transport): void {
     const channel = new MessageChannel(stream, this.#clock, 'detect');
+    transport.unidentified += 1;
     this.#dispatch(channel, transport).catch((err: unknown) => {
       channel.close(err instanceof Error ? err : undefined);
       if (!transport.origin.isMultiplexed) transport.settle();
@@ -282,41 +217,45 @@ class TunnelServer implements FrpServer {
   }
 
   async #dispatch(channel: MessageChannel, transport: Transport): Promise<void> {
-    const first = await channel.expect(
-      ['Login', 'NewWorkConn', 'NewVisitorConn'],
-      this.#config.limits.loginTimeoutMs,
-    );
+    const first = await channel
+      .expect(['Login', 'NewWorkConn', 'NewVisitorConn'], this.#config.limits.loginTimeoutMs)
+      .finally(() => {
+        transport.unidentified -= 1;
+      });
+    const { origin } = transport;
     if (first.name === 'Login') {
       await this.#login(channel, first.body, transport);
       return;
     }
-    if (this.#sessions.has(first.body.run_id)) this.#know(transport);
-    if (!transport.origin.isMultiplexed) transport.settle();
-    if (first.name === 'NewVisitorConn') {
-      // Clients before 0.50 do not say who they are, but the connection they logged in over does.
-      const { body } = first;
-      const request = body.run_id === '' ? { ...body, run_id: transport.runId ?? '' } : body;
-      await this.#visitors.serve(channel, request, transport.origin.remoteAddr).catch((err: unknown) => {
-        this.#log.debug('visitor refused', {
-          target: request.proxy_name,
-          remoteAddr: transport.origin.remoteAddr,
-          error: err,
-        });
-      });
-      return;
-    }
-    const session = this.#sessions.get(first.body.run_id);
-    if (session !== undefined) session.addWork(channel, first.body);
+    if (!origin.isMultiplexed) transport.settle();
+    const isVisitor = first.name === 'NewVisitorConn';
+    // Visitors before 0.50 do not say who they are, but the connection that they logged in over does.
+    const runId = first.body.run_id === '' && isVisitor ? (transport.runId ?? '') : first.body.run_id;
+    const session = this.#sessions.get(runId);
+    // A run id is no secret: who says it must come the way that its client came.
+    const isOwner = session?.owns(origin) === true;
+    if (isVisitor) {
+      const isAdmissible = isOwner || runId === '';
+      await this.#serveVisitor(channel, { ...first.body, run_id: runId }, origin.remoteAddr, isAdmissible);
+    } else if (isOwner) session.addWork(channel, first.body);
     else {
       channel.send(message('StartWorkConn', { error: 'no client with this run id' }));
       channel.close();
     }
   }
 
-  /** A client shows itself on this transport. */
-  #know(transport: Transport): void {
-    transport.isKnown = true;
-    transport.settle();
+  async #serveVisitor(
+    channel: MessageChannel,
+    request: MessageOf<'NewVisitorConn'>['body'],
+    remoteAddr: string,
+    isAdmissible: boolean,
+  ): Promise<void> {
+    try {
+      await this.#visitors.serve(channel, request, remoteAddr, isAdmissible);
+      this.#sessions.get(request.run_id)?.proven();
+    } catch (err) {
+      this.#log.debug('visitor refused', { target: request.proxy_name, remoteAddr, error: err });
+    }
   }
 
   async #login(
@@ -329,7 +268,7 @@ class TunnelServer implements FrpServer {
     if ('problem' in admission) {
       const { problem } = admission;
       this.#refusedLogins += 1;
-      this.#log.warn('login refused', { remoteAddr, user: login.user, reason: problem });
+      this.#refusals.write('warn', 'login refused', { remoteAddr, user: login.user, reason: problem });
       const error = (this.#config.detailedErrorsToClient ?? true) ? problem : 'register control error';
       channel.send(message('LoginResp', { version: protocolVersion, error }));
       channel.close();
@@ -341,6 +280,7 @@ class TunnelServer implements FrpServer {
       token,
       clock: this.#clock,
       log: this.#log.with({ runId }),
+      refusals: this.#refusals,
       config: () => this.#config,
       openProxy: (request, owner) => this.#proxies.open(request, owner),
       closedProxy: (proxy) => {
@@ -350,8 +290,7 @@ class TunnelServer implements FrpServer {
       onChange: () => this.#changed(),
       onClose: (closed) => this.#closed(closed),
     });
-    this.#know(transport);
-    transport.runId = runId;
+    transport.know(runId);
     this.#sessions.set(runId, session);
     channel.send(message('LoginResp', { version: protocolVersion, run_id: runId }));
     session.start();

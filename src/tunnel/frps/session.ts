@@ -1,6 +1,8 @@
 /** One logged-in client: its control connection, its proxies and its pool of work connections. */
 import { errorMessage } from '../../lib/errors.ts';
+import { sleep } from '../../lib/clock.ts';
 import type { Clock, Timer } from '../../lib/clock.ts';
+import type { LimitedLog } from '../../lib/limited-log.ts';
 import type { Logger } from '../../lib/log.ts';
 import { TunnelError } from '../errors.ts';
 import { isAuthKey } from '../frp/auth.ts';
@@ -21,6 +23,8 @@ export interface SessionDeps {
   token: string;
   clock: Clock;
   log: Logger;
+  /** For what a client can cause at will. */
+  refusals: LimitedLog;
   config(): FrpServerConfig;
   /** Creates and opens a proxy. Rejects with TunnelError (proxyRefused), whose message goes to the client. */
   openProxy(request: ProxyRequest, session: ServerSession): Promise<ServerProxy>;
@@ -55,6 +59,8 @@ const MAX_WAITING_FOR_WORK = 4096;
 const SILENT_MS = 1000;
 /** How often a client is looked at for whose work connection somebody waits, milliseconds. */
 const SILENCE_CHECK_MS = 250;
+/** How often it is looked for an answer, milliseconds. */
+const ALIVE_CHECK_MS = 20;
 /** A client that does not read its control connection is dropped when this much is queued, bytes. */
 const MAX_CONTROL_QUEUE_BYTES = 1024 * 1024;
 
@@ -79,6 +85,7 @@ export class ServerSession {
   #lastPingAt: number;
   #silenceCheck: Timer | undefined;
   #watch: SilenceWatch | undefined;
+  #hasProven = false;
   #isClosed = false;
 
   constructor(
@@ -113,6 +120,34 @@ export class ServerSession {
   /** The wire protocol of the client's control connection. */
   get wireProtocol(): WireProtocol {
     return this.#control.wireProtocol;
+  }
+
+  /** Whether the client has done anything that needs more than a login, which can be a copy of an earlier one. */
+  get hasProven(): boolean {
+    return this.#hasProven;
+  }
+
+  /** One of its visitors was admitted, which needs a secret. */
+  proven(): void {
+    this.#hasProven = true;
+  }
+
+  /** Whether a connection came the way that this client's connections come. */
+  owns({ isMultiplexed, mux }: SessionOrigin): boolean {
+    return isMultiplexed === this.#origin.isMultiplexed && mux === this.#origin.mux;
+  }
+
+  /** Whether the client gives a sign of life within `limitMs`; one that cannot be asked is believed to. Never rejects. */
+  async isAlive(limitMs: number): Promise<boolean> {
+    const { mux } = this.#origin;
+    const { clock } = this.#deps;
+    if (mux === undefined) return !this.#isClosed;
+    const end = clock.now() + limitMs;
+    for (let isOwed = mux.probe(); isOwed; isOwed = mux.silentMs > 0) {
+      if (this.#isClosed || clock.now() >= end) return false;
+      await sleep(clock, ALIVE_CHECK_MS);
+    }
+    return !this.#isClosed;
   }
 
   /** Last measured round trip to the client, milliseconds. */
@@ -253,6 +288,7 @@ export class ServerSession {
 
   #onMessage(value: Message): void {
     this.#lastSeenAt = this.#deps.clock.wallNow();
+    this.#hasProven = true;
     if (value.name === 'Ping') this.#onPing(value.body);
     else if (value.name === 'NewProxy') {
       const opening = this.#openProxy(value.body)
@@ -308,7 +344,11 @@ export class ServerSession {
     } catch (err) {
       const isDetailed = this.#deps.config().detailedErrorsToClient ?? true;
       answer = { error: isDetailed ? errorMessage(err) : `new proxy [${name}] error` };
-      this.#deps.log.info('proxy refused', { proxy: name, error: err });
+      this.#deps.refusals.write('info', 'proxy refused', {
+        runId: this.runId,
+        proxy: name,
+        error: errorMessage(err),
+      });
     } finally {
       this.#pendingProxies.delete(name);
     }

@@ -301,7 +301,7 @@ test('a mux whose peer never logs in is cut, whatever run ids it names, and hold
       },
     );
   }
-  // A second connection fills the places for those that have not logged in; a third is turned away.
+  // A second connection fills the places for those that have not logged in; a third takes the place of the oldest.
   const silent = open(t, portOf(server));
   await waitFor(() => silent.socket.readyState === 'open', { what: 'connection' });
   const third = connect({ port: portOf(server), host: '127.0.0.1' });
@@ -352,3 +352,77 @@ test(
     });
   },
 );
+
+test('a run id is of use only on the connection that its client came over', async (t) => {
+  const server = await startServer(t);
+  const client = await startClient(t, portOf(server));
+  await publish(client, await listenTcp(t, (socket) => socket.pipe(socket)));
+  const run_id = client.runId ?? '';
+  for (const isMultiplexed of [false, true]) {
+    const work = open(t, portOf(server), isMultiplexed).channel;
+    work.send(message('NewWorkConn', { run_id }));
+    assert.match((await work.expect(['StartWorkConn'], 5000)).body.error, /no client with this run id/u);
+    const timestamp = 1_700_000_000;
+    const visitor = open(t, portOf(server), isMultiplexed).channel;
+    const proof = { sign_key: authKey('key', timestamp), timestamp };
+    visitor.send(message('NewVisitorConn', { run_id, proxy_name: 'web.default.pod', ...proof }));
+    assert.match((await visitor.expect(['NewVisitorConnResp'], 5000)).body.error, /no client with run id/u);
+  }
+});
+
+test('when there are too many clients, one that has only logged in makes room', async (t) => {
+  const server = await startServer(t, { limits: { ...SERVER_CONFIG.limits, maxSessions: 2 } });
+  const first = open(t, portOf(server)).channel;
+  assert.equal((await logIn(first)).error, '');
+  first.encrypt('secret');
+  first.send(message('NewProxy', { proxy_name: 'p', proxy_type: 'stcp' }));
+  await first.expect(['NewProxyResp'], 5000);
+  const copy = await logIn(open(t, portOf(server)).channel);
+  assert.equal(copy.error, '');
+  const another = open(t, portOf(server)).channel;
+  assert.equal((await logIn(another)).error, '');
+  await waitFor(() => server.sessions().every(({ runId }) => runId !== copy.run_id), {
+    what: 'the one that said nothing to go',
+  });
+  another.encrypt('secret');
+  another.send(message('Ping'));
+  await another.expect(['Pong'], 5000);
+  assert.equal((await logIn(open(t, portOf(server)).channel)).error, 'too many clients');
+  assert.equal(server.proxies().length, 1);
+});
+
+test('a client whose clock was set back is let in when its old connection is dead, not when it lives', async (t) => {
+  const server = await startServer(t);
+  const hole = await startBlackHole(t, portOf(server));
+  const timestamp = 1_700_000_000;
+  const privilege_key = authKey('secret', timestamp);
+  const { run_id } = await logIn(open(t, hole.port, true).channel, login({ timestamp, privilege_key }));
+  const again = (): Promise<MessageBody<'LoginResp'>> =>
+    logIn(open(t, portOf(server), true).channel, login({ run_id, timestamp, privilege_key }));
+  assert.match((await again()).error, /not newer/u);
+  hole.hold();
+  // What it sent a moment ago may still count as a sign of life.
+  await waitFor(async () => (await again()).error === '', { what: 'the login' });
+  assert.equal(server.sessions().length, 1);
+});
+
+test('a stranger that asks and does not read is cut off long before its time to log in is over', async (t) => {
+  const server = await startServer(t, { limits: { ...SERVER_CONFIG.limits, loginTimeoutMs: 120_000 } });
+  const socket = connect({ port: portOf(server), host: '127.0.0.1' });
+  socket.on('error', () => {});
+  socket.pause();
+  t.after(() => {
+    socket.destroy();
+  });
+  let isGone = false;
+  socket.on('close', () => {
+    isGone = true;
+  });
+  const pings = Buffer.alloc(12 * 10_000);
+  for (let at = 0; at < pings.length; at += 12) pings.set([0, 2, 0, 1], at);
+  const ask = (): boolean => {
+    if (!isGone && socket.writableLength === 0) for (let count = 0; count < 20; count++) socket.write(pings);
+    return isGone;
+  };
+  await waitFor(ask, { what: 'the cut', timeoutMs: 30_000 });
+});

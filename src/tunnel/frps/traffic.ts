@@ -23,6 +23,11 @@ export class TrafficCounter {
     return this.#open.size;
   }
 
+  /** The connections open now. */
+  open(): Iterable<RelayHandle> {
+    return this.#open;
+  }
+
   /** Open connections that will end by themselves: what a drain waits for. */
   get endingConnections(): number {
     return this.#open.size - this.#endless.size;

@@ -54,6 +54,12 @@ export interface FrpServerConfig {
     maxPendingConnections: number;
     maxSessions: number;
     maxStreamsPerSession: number;
+    /** Streams of a client that have not said what they are for. */
+    maxUnidentifiedStreams: number;
+    /** Largest receive window of a stream, bytes. */
+    maxWindowBytes: number;
+    /** All that waits for peers that do not take it, bytes. */
+    maxQueuedBytes: number;
     maxProxiesPerSession: number;
     /** Admitted visitor connections that wait for a work connection, a proxy. */
     maxQueuedVisitors: number;
@@ -160,6 +166,10 @@ export interface FrpServerTotals {
   connections: number;
   openConnections: number;
   refusedLogins: number;
+  /** Bytes that wait for peers that do not take them. */
+  queuedBytes: number;
+  /** Connections dropped because too much waited for them. */
+  droppedConnections: number;
 }
 
 /** The tunnel server. */

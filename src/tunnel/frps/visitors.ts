@@ -59,10 +59,18 @@ export class Visitors {
 
   /**
    * Serves one visitor connection. The answer is sent once a work connection stands, so that a visitor that is
-   * refused may safely try elsewhere: nothing of its payload has been read.
+   * refused may safely try elsewhere: nothing of its payload has been read. `isAdmissible` is false for a run id that
+   * is not the visitor's own.
    */
-  async serve(channel: MessageChannel, request: Request, remoteAddr: string): Promise<void> {
+  async serve(
+    channel: MessageChannel,
+    request: Request,
+    remoteAddr: string,
+    isAdmissible: boolean,
+  ): Promise<void> {
     try {
+      if (!isAdmissible)
+        throw new TunnelError('visitorRefused', `no client with run id ${request.run_id} on this connection`);
       const session = this.#sessionOf(request);
       const { proxy, work } = await this.#reach(request, session, remoteAddr);
       const use = this.#use(request, session, remoteAddr, proxy.type);

@@ -8,6 +8,8 @@ export interface YamuxConfig {
   pingTimeoutMs: number;
   /** Largest receive window of a stream, bytes; windows grow up to it while a stream keeps pace. */
   maxWindowBytes: number;
+  /** Frames queued for a peer that makes us answer and does not read; more end the session, bytes. */
+  maxControlBacklogBytes: number;
   /** What all streams of the session may grow beyond their initial windows, together, bytes. */
   maxGrowthBytes: number;
   /** Streams open at once; more are reset (peer's) or refused (own). */
@@ -25,6 +27,7 @@ export const DEFAULT_YAMUX_CONFIG: YamuxConfig = {
   keepaliveMs: 30_000,
   pingTimeoutMs: 10_000,
   maxWindowBytes: 6 * 1024 * 1024,
+  maxControlBacklogBytes: 16 * 1024 * 1024,
   maxGrowthBytes: 128 * 1024 * 1024,
   maxStreams: 16_384,
   maxUnacknowledged: 256,

@@ -24,8 +24,6 @@ export interface SessionHandler {
 
 /** Bodies up to this size are copied behind their header: one buffer costs less than two in a writev. */
 const COPY_BODY_BELOW_BYTES = 4096;
-/** A peer that makes us answer and does not read the answers is cut off when this much is queued. */
-const MAX_CONTROL_BACKLOG_BYTES = 16 * HIGH_WATER_BYTES;
 /** Stands in for the round trip until the first ping is answered: windows may grow meanwhile. */
 const ASSUMED_ROUND_TRIP_MS = 100;
 /** How long a closed session keeps its transport for the last frames, milliseconds. */
@@ -46,7 +44,10 @@ export class YamuxSession {
   readonly #streams = new Map<number, YamuxStream>();
   readonly #port: StreamPort;
   readonly #decoder: FrameDecoder;
+  /** As in YamuxConfig; may be raised for a peer that has shown who it is. */
+  maxControlBacklogBytes: number;
 
+  #sentBytes = 0;
   #nextId: number;
   readonly #unacknowledged = new Map<number, number>();
   readonly #waitingToOpen: YamuxStream[] = [];
@@ -82,6 +83,7 @@ export class YamuxSession {
     this.#handler = handler;
     this.#nextId = role === 'client' ? 1 : 2;
     this.#growthLeft = this.#config.maxGrowthBytes;
+    this.maxControlBacklogBytes = this.#config.maxControlBacklogBytes;
     this.#lastReceiveAt = this.#clock.now();
     this.#port = this.#createPort();
     this.#decoder = new FrameDecoder({
@@ -111,6 +113,21 @@ export class YamuxSession {
   /** Streams open now. */
   get streamCount(): number {
     return this.#streams.size;
+  }
+
+  /** As close(). */
+  destroy(err: Error): void {
+    this.close(err);
+  }
+
+  /** Bytes that wait for the transport. */
+  get heldBytes(): number {
+    return this.#transport.queuedBytes;
+  }
+
+  /** Bytes that the transport took; only differences mean anything. */
+  get drainedBytes(): number {
+    return this.#sentBytes - this.#transport.queuedBytes;
   }
 
   /** Whether the session is over. */
@@ -207,6 +224,7 @@ export class YamuxSession {
   }
 
   #sendData(streamId: number, body: Uint8Array): boolean | void {
+    this.#sentBytes += HEADER_BYTES + body.length;
     if (body.length < COPY_BODY_BELOW_BYTES) {
       const frame = Buffer.allocUnsafe(HEADER_BYTES + body.length);
       writeHeader(frame, FRAME_TYPE.data, 0, streamId, body.length);
@@ -221,7 +239,8 @@ export class YamuxSession {
   #sendControl(type: number, flags: number, streamId: number, length: number): void {
     if (this.#isClosed) return;
     this.#transport.write(encodeHeader(type, flags, streamId, length));
-    if (this.#transport.queuedBytes > MAX_CONTROL_BACKLOG_BYTES) {
+    this.#sentBytes += HEADER_BYTES;
+    if (this.#transport.queuedBytes > this.maxControlBacklogBytes) {
       process.nextTick(() => this.close(new YamuxError('protocol', 'peer does not read what it asks for')));
     }
   }

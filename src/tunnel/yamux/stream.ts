@@ -72,6 +72,10 @@ export class YamuxStream implements ByteStream {
     return this.#sendQueue.bytes;
   }
 
+  get heldBytes(): number {
+    return this.#sendQueue.bytes + this.#received.bytes;
+  }
+
   /** Whether data arrived since the last call: a half-closed stream may live as long as the peer sends. */
   takeActivity(): boolean {
     const hasActivity = this.#hasActivity;
