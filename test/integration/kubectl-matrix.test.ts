@@ -67,6 +67,11 @@ const STEPS: readonly Step[] = [
   { run: 'api-versions', out: /^edge\.example\.com\/v1$/mu },
   { run: 'version', out: /v1\.33\.0-edge/u, differs: true },
   { run: 'explain routers.spec.frps', out: /bindPort\s+<integer> -required-/u, differs: true },
+  {
+    run: 'explain nm.spec --output=plaintext-openapiv2',
+    out: /nodeName\s+<string> -required-\n +The node this is about\./u,
+    differs: true,
+  },
   { run: 'explain nm.metadata', out: /labels/u, differs: true },
   { run: 'get routers', err: /No resources found/u },
   // the CRDs, as scripts look for them

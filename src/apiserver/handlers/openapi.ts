@@ -7,13 +7,12 @@ import type { Resource } from '../registry/resources.ts';
 import type { ApiContext } from './context.ts';
 import { cacheableResponse } from './discovery.ts';
 import { parseAccept } from './negotiation.ts';
+import { encodeOpenApiV2 } from './openapi-protobuf.ts';
 import { toSwagger } from './swagger.ts';
 import type { OpenApiDocument } from './swagger.ts';
 
 const OBJECT_META = 'io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta';
 const PROTOBUF_V2 = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
-/** An OpenAPI v2 document in protobuf that holds nothing but its version: field 1, the string "2.0". */
-const EMPTY_V2 = Uint8Array.from([0x0a, 0x03, 0x32, 0x2e, 0x30]);
 
 const text = (description: string): JsonSchema => ({ type: 'string', description });
 const texts = (description: string): JsonSchema => ({
@@ -169,6 +168,7 @@ export class OpenApi {
   readonly #groups = new Map<string, Resource[]>();
   readonly #documents = new Map<string, string>();
   #swagger: string | undefined;
+  #definitions: Uint8Array<ArrayBuffer> | undefined;
 
   constructor(resources: Iterable<Resource>) {
     for (const resource of resources) {
@@ -202,15 +202,24 @@ export class OpenApi {
     return cacheableResponse(c, this.#document(groupVersion), 'application/json');
   }
 
-  /** GET /openapi/v2: JSON in full; kubectl wants protobuf, and is content with an empty document. */
+  /** GET /openapi/v2: JSON in full; in protobuf, which kubectl wants, the definitions. */
   getV2(c: ApiContext): Response {
     const wantsJson = parseAccept(c.req.header('accept')).some(
       ({ type }) => type === 'application/json' || type === '*/*',
     );
-    if (!wantsJson) return cacheableResponse(c, EMPTY_V2, PROTOBUF_V2);
-    this.#swagger ??= JSON.stringify(
-      toSwagger([...this.#groups.keys()].map((key) => JSON.parse(this.#document(key)) as OpenApiDocument)),
-    );
+    const documents = (): OpenApiDocument[] =>
+      [...this.#groups.keys()].map((key) => JSON.parse(this.#document(key)) as OpenApiDocument);
+    if (!wantsJson) {
+      this.#definitions ??= encodeOpenApiV2(
+        { title: 'edge', version },
+        Object.assign({}, ...documents().map(({ components }) => components.schemas)) as Record<
+          string,
+          unknown
+        >,
+      );
+      return cacheableResponse(c, this.#definitions, PROTOBUF_V2);
+    }
+    this.#swagger ??= JSON.stringify(toSwagger(documents()));
     return cacheableResponse(c, this.#swagger, 'application/json');
   }
 }
