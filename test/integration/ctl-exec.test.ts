@@ -37,6 +37,14 @@ test('on one node the words, streams and status are those of the command', async
     { env: nodes.env },
   );
   assert.deepEqual(headed, { status: 141, stdout: 'y\n', stderr: '' });
+  const full = await runProcess('bash', ['-c', `'${process.execPath}' ${quoted.join(' ')} >/dev/full`], {
+    env: nodes.env,
+  });
+  assert.deepEqual(full, {
+    status: 255,
+    stdout: '',
+    stderr: 'error: the output cannot be written: no space left on device\n',
+  });
   const nothing = await nodes.ctl('exec', ['node-7', 'true']);
   assert.match(nothing.stderr, /^error: exec: there is no command\nhint: /u);
 
@@ -54,7 +62,7 @@ test('on one node the words, streams and status are those of the command', async
   await long.assertExit(130);
   assert.deepEqual(
     auditRecords(nodes).map(({ exitStatus, error }) => exitStatus ?? error?.split(':')[0]),
-    [0, 3, 0, 124, 'EDGE_ERR_USAGE', 141, 'EDGE_ERR_SSH_CLOSED'],
+    [0, 3, 0, 124, 'EDGE_ERR_USAGE', 141, 'EDGE_ERR_OUTPUT', 'EDGE_ERR_SSH_CLOSED'],
   );
 });
 

@@ -1,7 +1,7 @@
 /** Joins this program's streams with a command on a node, for programs and pipes: bytes as they are, at everybody's pace. */
 import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '../../../lib/clock.ts';
-import { errorCode } from '../../../lib/errors.ts';
+import { EdgeError, errorCode, errorMessage } from '../../../lib/errors.ts';
 import type { ChannelExit, SshChannel } from '../../../ssh/channel.ts';
 import { createIdleTimer } from '../../../ssh/idle.ts';
 
@@ -22,12 +22,16 @@ export interface StreamsEnd extends ChannelExit {
   bytesOut: number;
 }
 
-/** Runs until the command has ended and all its output is written. */
+/**
+ * Runs until the command has ended and all its output is written. Rejects with EDGE_ERR_OUTPUT when it cannot be: the
+ * command is ended then, because its status would say that all is well.
+ */
 export async function runWithStreams(
   channel: SshChannel,
   { input, output, errors }: LocalStreams,
   { clock, idleTimeoutMs }: { clock: Clock; idleTimeoutMs: number },
 ): Promise<StreamsEnd> {
+  let failure: Error | undefined;
   const end = { isIdle: false, isUnread: false, bytesIn: 0, bytesOut: 0 };
   let abandon = (): void => {};
   const abandoned = new Promise<ChannelExit>((resolve) => {
@@ -55,8 +59,8 @@ export async function runWithStreams(
     to.on('error', (err) => {
       isOpen = false;
       from.resume();
-      if (errorCode(err) !== 'EPIPE') return;
-      end.isUnread = true;
+      if (errorCode(err) === 'EPIPE') end.isUnread = true;
+      else failure ??= err;
       abandon();
     });
   };
@@ -74,6 +78,8 @@ export async function runWithStreams(
   else input.on('data', onInput).once('end', onInputEnd).once('error', onInputEnd);
   try {
     const exit = await Promise.race([channel.exit, abandoned]);
+    if (failure !== undefined)
+      throw new EdgeError('EDGE_ERR_OUTPUT', `the output cannot be written: ${errorMessage(failure)}`);
     return { ...exit, ...end };
   } finally {
     idle.stop();
