@@ -97,6 +97,18 @@ test('terminals: keys, passwords asked for and certificates issued; sizes, large
   assert.deepEqual(await browser.waitForMessage('exit'), { type: 'exit', status: 7, signal: null });
   await browser.waitForClose();
 
+  // a caller that goes while the node is stopped leaves nothing behind
+  const leaving = open('auth=message', { protocols: [PROTOCOL] });
+  await leaving.open();
+  leaving.tell({ type: 'auth', user: sshd.user, private_key: readFileSync(sshd.userKey, 'utf8') });
+  await leaving.waitForMessage('ready');
+  leaving.isReading = false;
+  leaving.type('yes\r');
+  await waitFor(() => leaving.bytes >= 256 * 1024, { what: 'the node to be stopped', timeoutMs: 30_000 });
+  leaving.socket.terminate();
+  const isNoted = (): boolean => /"error":"EDGE_ERR_TERMINAL_CLOSED"/u.test(readFileSync(auditLog, 'utf8'));
+  await waitFor(isNoted, { what: 'the end of the terminal in the audit log', timeoutMs: 30_000 });
+
   const issued = open(`user=${sshd.user}&auth=message`, { protocols: [PROTOCOL] });
   await issued.open();
   issued.tell({ type: 'auth', issue: true });
@@ -111,7 +123,7 @@ test('terminals: keys, passwords asked for and certificates issued; sizes, large
   assert.doesNotMatch(audit + world.apiserver.stderr, /right horse|PRIVATE KEY/u);
 
   const names = readdirSync(recordingsDir).sort();
-  assert.equal(names.length, 3);
+  assert.equal(names.length, 4);
   const cast = parseCast(readFileSync(join(recordingsDir, names[0] ?? ''), 'utf8'));
   assert.deepEqual([cast.header.width, cast.header.height], [120, 40]);
   const recorded = cast.events.map(({ data: text }) => text).join('');

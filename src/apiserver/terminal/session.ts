@@ -207,10 +207,14 @@ class Terminal {
       this.#end(POLICY, 'EDGE_ERR_TERMINAL_IDLE', `nothing happened for ${minutes} minutes`),
     );
     this.#touch = () => idle.touch();
-    const onAbort = (): void => session.close();
+    const onAbort = (): void => {
+      session.close();
+      channel.io.resume(); // its end comes behind what nobody takes any more
+    };
     this.#abort.signal.addEventListener('abort', onAbort, { once: true });
     if (this.#abort.signal.aborted) onAbort();
     channel.io.on('data', (chunk: Buffer) => {
+      if (this.#ending !== undefined) return;
       idle.touch();
       this.#outcome.bytesOut += chunk.length;
       recorder?.output(chunk);
