@@ -8,6 +8,7 @@ import { errorCode } from '../../src/lib/errors.ts';
 import { CONFIG_CODES } from '../../src/router/errors.ts';
 import { buildFrpsConfig, readFrpsSettings } from '../../src/router/frps-file/config.ts';
 import { parseCachedSpec } from '../../src/router/spec-cache.ts';
+import { readCorpus } from '../support/corpus.ts';
 import { below, fuzz } from '../support/fuzz.ts';
 
 const SEEDS = [
@@ -18,6 +19,7 @@ const SEEDS = [
   '{"bindPort":7000,"log":{"level":"info","maxDays":3},"auth":{"additionalScopes":["HeartBeats"]},"httpPlugins":[]}',
   '[[httpPlugins]]\nname = "x"\n',
   '[common]\nbind_port = 7000\n',
+  ...readCorpus('config').map(({ bytes }) => bytes.toString()),
 ];
 const PIECES = [
   '{{',
@@ -108,6 +110,15 @@ test('damaged configuration files are read or refused by name', async () => {
     assert.equal(({} as Record<string, unknown>)['bindPort'], undefined);
   });
   assert.ok(read > 0 && refused > 0, `read ${read}, refused ${refused}`);
+});
+
+test('files as operators write them are read', () => {
+  for (const { name, bytes } of readCorpus('config')) {
+    const secrets = { readFile: () => bytes.toString(), readEnv: () => 'secret', stamp: () => '' };
+    const overrides = { token: undefined, socketPath: undefined };
+    const { server } = buildFrpsConfig(name, readFrpsSettings(name, secrets), overrides, secrets);
+    assert.equal(server.bindPort, 7000, name);
+  }
 });
 
 test('a damaged cache is read or refused', () => {

@@ -19,8 +19,8 @@ import { waitFor } from '../support/wait.ts';
 const SHOWN_MS = 10_000;
 
 test('nodes appear and vanish with their proxies, and a restart of the frps leaves nothing falsely online', async (t) => {
-  const frps = requireFrp(t, 'frps');
-  const frpc = requireFrp(t, 'frpc');
+  const frps = requireFrp(t, 'frps', 'configuration in TOML');
+  const frpc = requireFrp(t, 'frpc', 'configuration in TOML');
   if (frps === undefined || frpc === undefined) return;
   const [bind = 0, web = 0, port = 0, remote = 0, adapter = 0] = await freePorts(5);
   const dir = tempDir(t);
@@ -113,8 +113,8 @@ test('nodes appear and vanish with their proxies, and a restart of the frps leav
 });
 
 test('commands reach nodes through a frps that is not ours: by a port of it, and by the name of a proxy', async (t) => {
-  const frps = requireFrp(t, 'frps');
-  const frpc = requireFrp(t, 'frpc');
+  const frps = requireFrp(t, 'frps', 'configuration in TOML');
+  const frpc = requireFrp(t, 'frpc', 'configuration in TOML');
   if (frps === undefined || frpc === undefined) return;
   const sshd = await startSshd(t);
   if (sshd === undefined) return;

@@ -21,6 +21,7 @@ const SINCE = {
   'PROXY headers that name IPv4 addresses': 38,
   'bandwidth limits that the server keeps': 47,
   'users that may visit': 50,
+  'configuration in TOML': 52,
   annotations: 55,
   'names of clients': 67,
   'PROXY headers in datagrams': 67,

@@ -93,3 +93,9 @@ test('number ranges are lists of numbers and ranges', () => {
   for (const wrong of ['', '1-', '-1', '1,,2', '2-1', '1.5', '99999999999999999999'])
     assert.throws(() => parseNumberRange(wrong), Error, wrong);
 });
+
+test('comments may hold braces', () => {
+  assert.equal(render('a{{/* {{ .Envs.X }} */}}b'), 'ab');
+  assert.equal(render('a {{- /* }} */ -}} b'), 'ab');
+  assert.throws(() => render('a{{/* b }}'), /never ends/u);
+});

@@ -68,7 +68,10 @@ function split(template: string, source: string): Part[] {
       parts.push({ text });
       return parts;
     }
-    const close = template.indexOf('}}', open + 2);
+    // A comment may hold braces of its own.
+    const isComment = /^(?:-\s+)?\/\*/u.test(template.slice(open + 2, open + 12));
+    const body = isComment ? template.indexOf('*/', open + 2) : open + 2;
+    const close = body === -1 ? -1 : template.indexOf('}}', body);
     if (close === -1) throw failure(source, line, 'an action begins with {{ and never ends');
     let action = template.slice(open + 2, close);
     const startLine = line;
