@@ -6,8 +6,8 @@ import type { ByteStream, ByteStreamHandler } from '../../src/tunnel/byte-stream
 /** What the line is like, each way. */
 export interface SlowLinkOptions {
   clock: Clock;
-  /** From one end to the other, milliseconds. */
-  delayMs: number;
+  /** From one end to the other now, milliseconds. */
+  delayMs: () => number;
   bitsPerSecond: number;
 }
 
@@ -52,7 +52,7 @@ class LinkEnd implements ByteStream {
     this.#lineFreeAt = Math.max(this.#lineFreeAt, clock.now()) + (chunk.length * 8000) / bitsPerSecond;
     const sentInMs = this.#lineFreeAt - clock.now();
     clock.after(sentInMs, () => this.#taken(chunk.length));
-    clock.after(sentInMs + delayMs, () => this.#peer?.arrived(chunk));
+    clock.after(sentInMs + delayMs(), () => this.#peer?.arrived(chunk));
   }
 
   #taken(bytes: number): void {

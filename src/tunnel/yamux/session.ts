@@ -30,6 +30,8 @@ const ASSUMED_ROUND_TRIP_MS = 100;
 const LINGER_MS = 1000;
 /** A peer that has sent something within this time is not asked whether it lives, milliseconds. */
 const PROBE_AFTER_MS = 250;
+/** While windows grow a round trip is measured anew when the last measurement is so old, milliseconds. */
+const MEASURE_AFTER_MS = 1000;
 /** A timer that fires so late, milliseconds, shows that this process did not run; its peer then gets a little more time. */
 const PAUSE_MS = 500;
 const AFTER_PAUSE_MS = 1000;
@@ -63,6 +65,7 @@ export class YamuxSession {
   #isClosed = false;
   #roundTripMs = ASSUMED_ROUND_TRIP_MS;
   #hasMeasured = false;
+  #measuredAt = -Infinity;
   #pingValue = 0;
   #pingSentAt: number | undefined;
   #lastReceiveAt: number;
@@ -201,7 +204,7 @@ export class YamuxSession {
     return {
       clock: this.#clock,
       maxWindowBytes: this.#config.maxWindowBytes,
-      roundTripMs: () => this.#roundTripMs,
+      roundTripMs: () => this.#freshRoundTrip(),
       canSend: () => this.#transport.queuedBytes < HIGH_WATER_BYTES,
       sendData: (streamId, body) => this.#sendData(streamId, body),
       sendControl: (type, flags, streamId, length) => {
@@ -216,6 +219,12 @@ export class YamuxSession {
       },
       retire: (stream, growthBytes) => this.#retire(stream, growthBytes),
     };
+  }
+
+  /** What is known of the round trip; a line that has become slower must not be held to windows of a fast one. */
+  #freshRoundTrip(): number {
+    if (this.#clock.now() - this.#measuredAt >= MEASURE_AFTER_MS) this.#sendPing();
+    return this.#roundTripMs;
   }
 
   #sendSyn(stream: YamuxStream): void {
@@ -332,6 +341,7 @@ export class YamuxSession {
     if (this.#pingSentAt === undefined || value !== this.#pingValue) return;
     this.#roundTripMs = Math.max(this.#clock.now() - this.#pingSentAt, 0.05);
     this.#hasMeasured = true;
+    this.#measuredAt = this.#clock.now();
     this.#pingSentAt = undefined;
     this.#pingTimer?.cancel();
   }
