@@ -91,7 +91,7 @@ test('anything else in front, an early end or a reset is a failure and no refusa
   await waitFor(() => early.received.isClosed, { what: 'closed' });
   assert.deepEqual(
     [early.state.state, errorCode(early.received.error)],
-    ['pending', 'EDGE_ERR_TUNNEL_CLOSED'],
+    ['pending', 'EDGE_ERR_TUNNEL_UNCONFIRMED'],
   );
   const reset = setUp();
   reset.stream.destroy(new Error('gone'));
