@@ -263,6 +263,11 @@ async function throughApplication(harness: Harness, random: Random): Promise<voi
   if (random() < 0.5) headers['accept'] = pick(random, ACCEPTS);
   if (random() < 0.1)
     headers['authorization'] = pick(random, ['Bearer x', 'Basic eDp5', '', 'Bearer', 'bearer  y z']);
+  if (random() < 0.1)
+    headers[pick(random, ['impersonate-user', 'impersonate-group', 'impersonate-uid', 'user-agent'])] = pick(
+      random,
+      ['', 'jane', 'edge:sidecar, x', 'curl/8', ',,'],
+    );
   if (random() < 0.1) headers['content-length'] = pick(random, ['-1', '99999999999', 'x', '3']);
   const type = random() < 0.9 ? pick(random, TYPES) : undefined;
   const what = (): string =>
