@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { currentLoan, ReadBuffers, withLoan } from './read-buffers.ts';
+import { currentLoan, POOLED_BYTES, ReadBuffers, withLoan } from './read-buffers.ts';
+import { sealedBytes } from './seal/records.ts';
 
 function taken(buffers: ReadBuffers): Buffer {
   const buffer = buffers.take();
@@ -50,8 +51,31 @@ test('sockets that wait for a read hold a bounded number of buffers, and what li
   for (let next = buffers.take(); next !== undefined; next = buffers.take()) waiting.push(next);
   assert.equal(waiting.length, 64);
   for (const buffer of waiting) buffers.putBack(buffer);
-  assert.equal(buffers.idle, 32);
+  assert.equal(buffers.idle, 64);
+  const lent = Array.from({ length: 200 }, () => buffers.borrow());
+  for (const { loan } of lent) loan.release();
+  assert.equal(buffers.idle, 128);
   assert.ok(buffers.take() !== undefined);
+});
+
+test('buffers that were not needed for a while are given up', () => {
+  const buffers = new ReadBuffers();
+  const lent = Array.from({ length: 10 }, () => buffers.borrow());
+  for (const { loan } of lent) loan.release();
+  buffers.trim();
+  assert.equal(buffers.idle, 10);
+  const [first, second] = [buffers.borrow(), buffers.borrow()];
+  first.loan.release();
+  second.loan.release();
+  buffers.trim();
+  assert.equal(buffers.idle, 2);
+  buffers.trim();
+  assert.equal(buffers.idle, 0);
+});
+
+test('a borrowed buffer has room for a full read with what sealing adds to it', () => {
+  const { buffer } = new ReadBuffers().borrow();
+  assert.ok(buffer.length >= sealedBytes(POOLED_BYTES));
 });
 
 test('a loan is current for exactly the call it is given to', () => {

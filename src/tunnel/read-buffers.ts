@@ -9,9 +9,14 @@
 
 /** Large enough that system calls do not count, small enough for a processor's cache with several hops at work. */
 export const POOLED_BYTES = 256 * 1024;
+/** Room behind it for what sealing adds to a full read. */
+const EXTRA_BYTES = 1024;
 const SHARED_BYTES = 64 * 1024;
-/** Buffers kept for the next read, 8 MiB; further ones go to the garbage collector. */
-const MAX_IDLE = 32;
+/**
+ * Buffers kept for the next read, 32 MiB; further ones go to the garbage collector. Two dozen streams with full queues have
+ * as many on their way; fewer would be allocated anew all the time, and V8 marks its whole heap for every 32 MiB of that.
+ */
+const MAX_IDLE = 128;
 /** Sockets that wait for their next read with a pooled buffer in hand, 16 MiB; further ones use the shared one. */
 const MAX_WAITING = 64;
 
@@ -50,11 +55,16 @@ export class Loan {
   };
 }
 
+function allocate(): ArrayBuffer {
+  return Buffer.allocUnsafeSlow(POOLED_BYTES + EXTRA_BYTES).buffer;
+}
+
 /** Hands out read buffers. */
 export class ReadBuffers {
   /** What is read into it must be copied before anything else is read. */
   readonly shared = Buffer.allocUnsafeSlow(SHARED_BYTES);
   readonly #idle: Buffer[] = [];
+  #leastIdle = 0;
   #waiting = 0;
 
   /** Buffers at hand. */
@@ -66,13 +76,13 @@ export class ReadBuffers {
   take(): Buffer | undefined {
     if (this.#waiting >= MAX_WAITING) return undefined;
     this.#waiting += 1;
-    return this.#idle.pop() ?? Buffer.allocUnsafeSlow(POOLED_BYTES);
+    return this.#next();
   }
 
-  /** A buffer for bytes that are made here rather than read; lent from the start. */
+  /** A buffer for bytes that are made here rather than read; lent from the start, and a little larger. */
   borrow(): { buffer: Buffer; loan: Loan } {
-    const buffer = this.#idle.pop() ?? Buffer.allocUnsafeSlow(POOLED_BYTES);
-    return { buffer, loan: new Loan(buffer, this) };
+    const buffer = this.#next();
+    return { buffer: Buffer.from(buffer.buffer), loan: new Loan(buffer, this) };
   }
 
   /** Bytes were read into a buffer that was taken: from here on it is lent. */
@@ -90,6 +100,18 @@ export class ReadBuffers {
   /** Takes back a buffer that was lent. */
   giveBack(buffer: Buffer): void {
     if (this.#idle.length < MAX_IDLE) this.#idle.push(buffer);
+  }
+
+  /** Gives up the buffers that were not needed since the last call: a process at rest keeps none. */
+  trim(): void {
+    this.#idle.splice(0, this.#leastIdle);
+    this.#leastIdle = this.#idle.length;
+  }
+
+  #next(): Buffer {
+    const buffer = this.#idle.pop() ?? Buffer.from(allocate(), 0, POOLED_BYTES);
+    this.#leastIdle = Math.min(this.#leastIdle, this.#idle.length);
+    return buffer;
   }
 }
 

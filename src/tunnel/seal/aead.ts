@@ -1,5 +1,6 @@
 /** Noise's AESGCM cipher state: AES-256-GCM under a counter that never repeats and never travels. */
-import { createCipheriv, createDecipheriv } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createSecretKey } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 
 /** Bytes of a key. */
 export const KEY_BYTES = 32;
@@ -12,16 +13,20 @@ const UINT32 = 0x1_0000_0000;
 /** 2^64 - 1, the counter that Noise keeps for REKEY. */
 const REKEY_NONCE = Buffer.from('00000000ffffffffffffffff', 'hex');
 const NO_DATA = Buffer.alloc(0);
+const OPTIONS = { authTagLength: TAG_BYTES } as const;
 
-/** A key and its counter (Noise 5.1). A copy of the key is held; it is never given out. */
+/**
+ * A key and its counter (Noise 5.1). A copy of the key is held; it is never given out. It is a key object, which Node does
+ * not have to import for every text, and whose memory is overwritten when it is freed.
+ */
 export class CipherState {
-  #key: Buffer;
+  #key: KeyObject;
   /** Four zero bytes, then the counter, big-endian (Noise 12.4). */
   readonly #nonce = Buffer.alloc(NONCE_BYTES);
   #counter = 0;
 
   constructor(key: Uint8Array) {
-    this.#key = Buffer.from(key);
+    this.#key = createSecretKey(key);
   }
 
   /** Texts encrypted or decrypted so far. */
@@ -31,7 +36,7 @@ export class CipherState {
 
   /** Writes ciphertext and tag to `out` at `offset`; `out` must have the room. */
   encryptInto(out: Buffer, offset: number, text: Uint8Array, additional: Uint8Array): void {
-    const cipher = createCipheriv(ALGORITHM, this.#key, this.#nextNonce());
+    const cipher = createCipheriv(ALGORITHM, this.#key, this.#nextNonce(), OPTIONS);
     cipher.setAAD(additional);
     // GCM is a stream cipher: final() adds nothing.
     if (text.length > 0) out.set(cipher.update(text), offset);
@@ -43,7 +48,7 @@ export class CipherState {
   decrypt(sealed: Buffer, additional: Uint8Array): Buffer | undefined {
     const end = sealed.length - TAG_BYTES;
     if (end < 0) return undefined;
-    const decipher = createDecipheriv(ALGORITHM, this.#key, this.#nextNonce());
+    const decipher = createDecipheriv(ALGORITHM, this.#key, this.#nextNonce(), OPTIONS);
     decipher.setAAD(additional);
     decipher.setAuthTag(sealed.subarray(end));
     const text = end === 0 ? NO_DATA : decipher.update(sealed.subarray(0, end));
@@ -57,11 +62,11 @@ export class CipherState {
 
   /** Noise 4.2 REKEY: the next key is a function of this one, which is forgotten. The counter goes on. */
   rekey(): void {
-    const cipher = createCipheriv(ALGORITHM, this.#key, REKEY_NONCE);
+    const cipher = createCipheriv(ALGORITHM, this.#key, REKEY_NONCE, OPTIONS);
     const next = cipher.update(Buffer.alloc(KEY_BYTES));
     cipher.final();
-    this.#key.fill(0);
-    this.#key = next;
+    this.#key = createSecretKey(next);
+    next.fill(0);
   }
 
   #nextNonce(): Buffer {

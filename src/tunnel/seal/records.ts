@@ -39,6 +39,22 @@ export function sealedBytes(chunkBytes: number): number {
   return chunkBytes + Math.max(1, Math.ceil(chunkBytes / MAX_TEXT_BYTES)) * RECORD_OVERHEAD_BYTES;
 }
 
+/** Memory for records that span chunks, used again: all streams of a process share a few, 0.5 MiB. */
+const MAX_SPARES = 16;
+/** Smaller records get memory of their own: most are alone on their stream. */
+const SPARE_FROM_BYTES = 4096;
+const spares: Buffer[] = [];
+
+function spareFor(bytes: number): Buffer {
+  if (bytes < SPARE_FROM_BYTES) return Buffer.allocUnsafe(bytes);
+  return spares.pop() ?? Buffer.allocUnsafeSlow(MAX_TEXT_BYTES + RECORD_OVERHEAD_BYTES);
+}
+
+function giveSpare(spare: Buffer): void {
+  const isWhole = spare.length === MAX_TEXT_BYTES + RECORD_OVERHEAD_BYTES;
+  if (isWhole && spares.length < MAX_SPARES) spares.push(spare);
+}
+
 /** Seals what one side sends. */
 export class RecordWriter {
   readonly #cipher: CipherState;
@@ -49,8 +65,7 @@ export class RecordWriter {
 
   /** The records of a chunk in one buffer. An empty chunk becomes one empty record. */
   data(chunk: Uint8Array): Buffer {
-    // The buffer is handed on and held until it is sent: a slice of Node's shared pool would hold the pool.
-    const out = Buffer.allocUnsafeSlow(sealedBytes(chunk.length));
+    const out = Buffer.allocUnsafe(sealedBytes(chunk.length));
     this.dataInto(out, chunk);
     return out;
   }
@@ -96,6 +111,7 @@ export class RecordReader {
   #rest: Buffer;
   /** A record that spans chunks, and how much of it is there. */
   #partial: Buffer | undefined;
+  #partialBytes = 0;
   #filled = 0;
   #hasEnded = false;
   #failure: SealError | undefined;
@@ -110,9 +126,9 @@ export class RecordReader {
     return this.#hasEnded;
   }
 
-  /** Whether a part of what was pushed last is still needed, where it lies. */
-  get holdsChunk(): boolean {
-    return this.#rest.length > 0;
+  /** Bytes of what was pushed last that are still needed, where they lie. */
+  get restBytes(): number {
+    return this.#rest.length;
   }
 
   /** Takes what arrived; call next() until it says undefined before the next push. */
@@ -149,14 +165,17 @@ export class RecordReader {
         this.#rest = this.#rest.subarray(bytes);
         return record;
       }
-      this.#partial = Buffer.allocUnsafe(bytes);
+      this.#partial = spareFor(bytes);
+      this.#partialBytes = bytes;
       this.#filled = 0;
     }
-    const copied = this.#rest.copy(this.#partial, this.#filled);
+    const missing = this.#partialBytes - this.#filled;
+    const copied = this.#rest.copy(this.#partial, this.#filled, 0, missing);
     this.#filled += copied;
     this.#rest = this.#rest.subarray(copied);
-    if (this.#filled < this.#partial.length) return undefined;
-    const record = this.#partial;
+    if (copied < missing) return undefined;
+    const record = this.#partial.subarray(0, this.#partialBytes);
+    giveSpare(this.#partial); // nothing else is read before it is decrypted
     this.#partial = undefined;
     return record;
   }

@@ -7,6 +7,8 @@ import { agreedKeys, createSealPair } from '../../../test/support/seal-pair.ts';
 import { collect, createStreamPair } from '../../../test/support/stream-pair.ts';
 import { waitFor } from '../../../test/support/wait.ts';
 import { HIGH_WATER_BYTES } from '../byte-stream.ts';
+import type { ByteStreamHandler } from '../byte-stream.ts';
+import { ReadBuffers, withLoan } from '../read-buffers.ts';
 import { SEAL_ERRORS } from './errors.ts';
 import { RecordWriter } from './records.ts';
 import { isSealed, sealedStream } from './sealed-stream.ts';
@@ -180,4 +182,42 @@ test('queued bytes are those of the stream beneath', () => {
   const { visitor } = createSealPair();
   visitor.write(Buffer.alloc(1000));
   assert.equal(visitor.queuedBytes, 1019);
+});
+
+test('what a paused reader leaves of a lent chunk is held until it is read', () => {
+  const keys = agreedKeys();
+  const [raw] = createStreamPair();
+  let inner: ByteStreamHandler | undefined;
+  raw.setHandler = (handler) => (inner = handler);
+  const stream = sealedStream(raw, keys.provider, Buffer.alloc(0));
+  const writer = new RecordWriter(keys.visitor.send);
+  const buffers = new ReadBuffers();
+  const { buffer, loan } = buffers.borrow();
+  const wire = Buffer.concat([writer.data(Buffer.from('one')), writer.data(Buffer.from('two'))]);
+  wire.copy(buffer);
+  const texts: string[] = [];
+  stream.setHandler({
+    onData: (chunk) => {
+      texts.push(chunk.toString());
+      stream.pause();
+    },
+    onEnd: () => {},
+    onDrain: () => {},
+    onClose: () => {},
+  });
+  stream.resume();
+  assert.equal(
+    withLoan(loan, () => inner?.onData(buffer.subarray(0, wire.length))),
+    true,
+  );
+  loan.release();
+  assert.deepEqual(texts, ['one']);
+  assert.equal(buffers.idle, 0);
+  const next = writer.data(Buffer.from('three'));
+  stream.resume();
+  withLoan(undefined, () => inner?.onData(next)); // before the rest was read
+  assert.equal(buffers.idle, 1);
+  stream.resume();
+  withLoan(undefined, () => inner?.onData(writer.data(Buffer.from('four'))));
+  assert.deepEqual(texts, ['one', 'two', 'three']);
 });

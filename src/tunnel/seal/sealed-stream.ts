@@ -1,15 +1,13 @@
 /** A byte stream whose payload only its two ends can read or change; an end that nobody vouches for is an error. */
 import type { ByteStream, ByteStreamHandler } from '../byte-stream.ts';
-import { POOLED_BYTES, readBuffers, withLoan } from '../read-buffers.ts';
+import { currentLoan, POOLED_BYTES, readBuffers, withLoan } from '../read-buffers.ts';
+import type { Loan } from '../read-buffers.ts';
 import { SealError } from './errors.ts';
 import type { TransportKeys } from './noise.ts';
-import { MAX_TEXT_BYTES, RECORD_OVERHEAD_BYTES, RecordReader, RecordWriter } from './records.ts';
+import { RecordReader, RecordWriter } from './records.ts';
 
 /** Less is not worth a pooled buffer. */
 const POOLED_FROM_BYTES = 16 * 1024;
-/** Whole records that fit into a pooled buffer. */
-const POOLED_TEXT_BYTES =
-  Math.floor(POOLED_BYTES / (MAX_TEXT_BYTES + RECORD_OVERHEAD_BYTES)) * MAX_TEXT_BYTES;
 
 /**
  * Seals a stream with the keys of a finished handshake. Owns the inner stream, which must be paused; `rest` is what
@@ -31,6 +29,8 @@ class SealedStream implements ByteStream {
   #handler: ByteStreamHandler | undefined;
   /** Whether the reader may hold whole records. */
   #hasRest: boolean;
+  /** Of the chunk that the reader still needs. */
+  #restLoan: Loan | undefined;
   #isPaused = true;
   #isScheduled = false;
   #isEndSent = false;
@@ -47,9 +47,15 @@ class SealedStream implements ByteStream {
     inner.setHandler({
       onData: (chunk) => {
         if (this.#error !== undefined) return true;
+        const loan = currentLoan();
         reader.push(chunk);
+        this.#releaseRest(); // what was left of an earlier chunk has been copied
         withLoan(undefined, () => this.#deliver());
-        return !reader.holdsChunk;
+        if (reader.restBytes > 0) {
+          loan?.hold();
+          this.#restLoan = loan;
+        }
+        return true;
       },
       onEnd: () => {
         this.#hasInnerEnded = true;
@@ -75,8 +81,8 @@ class SealedStream implements ByteStream {
       withLoan(undefined, () => this.#inner.write(sealed)); // nobody else's
       return true;
     }
-    for (let at = 0; at < chunk.length; at += POOLED_TEXT_BYTES)
-      this.#writePooled(chunk.subarray(at, at + POOLED_TEXT_BYTES));
+    for (let at = 0; at < chunk.length; at += POOLED_BYTES)
+      this.#writePooled(chunk.subarray(at, at + POOLED_BYTES));
     return true;
   }
 
@@ -117,6 +123,7 @@ class SealedStream implements ByteStream {
       this.#isScheduled = false;
       if (this.#isPaused || this.#isClosed || this.#error !== undefined) return;
       this.#deliver();
+      if (this.#reader.restBytes === 0) this.#releaseRest();
       if (!this.#isPaused) this.#inner.resume();
     });
   }
@@ -141,6 +148,11 @@ class SealedStream implements ByteStream {
     }
   }
 
+  #releaseRest(): void {
+    this.#restLoan?.release();
+    this.#restLoan = undefined;
+  }
+
   #checkEnd(): void {
     if (this.#hasInnerEnded && !this.#reader.hasEnded && this.#error === undefined) this.#fail(truncated());
   }
@@ -153,6 +165,7 @@ class SealedStream implements ByteStream {
   #closed(err: Error | undefined): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#releaseRest();
     const reason = this.#error ?? err;
     this.#handler?.onClose(reason ?? (this.#reader.hasEnded ? undefined : truncated()));
   }
