@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hasProgram } from '../../scripts/demo/services.mjs';
+import { startBarePath } from './bare.mjs';
 import { EDGE_FORMS, startEdgePaths } from './edge.mjs';
 import { startFrpPath } from './frp.mjs';
 import { startHaproxyPath } from './haproxy.mjs';
@@ -43,6 +44,7 @@ export async function startPaths(processes, peers, cleanups) {
   const targetPort = await startService(processes);
   const paths = [{ name: 'direct', host: '127.0.0.1', port: targetPort, pids: [] }];
   if (peers.haproxy !== undefined) paths.push(await startHaproxyPath(processes, targetPort));
+  paths.push(await startBarePath(processes, targetPort));
   paths.push(...(await startEdgePaths(processes, targetPort, Object.keys(EDGE_FORMS), cleanups)));
   if (peers.frps !== undefined && peers.frpc !== undefined) {
     for (const isTls of [false, true]) paths.push(await startFrpPath(processes, peers, targetPort, isTls));
