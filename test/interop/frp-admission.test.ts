@@ -38,7 +38,7 @@ test('visitors of a real frpc are admitted by user: the own one, those that are 
     provider('named', service, 'allowUsers = ["bob", "carol"]'),
     provider('all', service, 'allowUsers = ["*"]'),
   ].join('');
-  await startFrp(t, frpc, head(server, 'user = "alice"') + proxies, '[named] start proxy success');
+  await startFrp(t, frpc, head(server, 'user = "alice"') + proxies, 'named] start proxy success');
   await waitFor(() => server.proxies().length === 3, { what: 'the proxies' });
   const seen: Record<string, boolean[]> = {};
   for (const user of ['alice', 'bob', 'dave']) {
@@ -87,7 +87,7 @@ test('what a real frpc tells of itself and of its proxies is kept', async (t) =>
   const server = await startServer(t);
   const more = 'metadatas = { zone = "z<1>" }\nannotations = { "example.org/a" = "b & c" }';
   const login = 'user = "alice"\nmetadatas = { node = "n-1", text = "ü" }';
-  await startFrp(t, frpc, head(server, login) + provider('p', 9, more), '[p] start proxy success');
+  await startFrp(t, frpc, head(server, login) + provider('p', 9, more), 'p] start proxy success');
   const [session] = server.sessions();
   const [proxy] = server.proxies();
   assert.deepEqual({ ...session?.metas }, { node: 'n-1', text: 'ü' });
