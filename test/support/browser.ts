@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { WebSocket } from 'ws';
 import { startProcess } from './processes.ts';
-import type { TestLike } from './processes.ts';
+import type { TestLike, TestProcess } from './processes.ts';
 import { tempDir } from './temp-dir.ts';
 import { waitFor } from './wait.ts';
 
@@ -31,6 +31,9 @@ export interface Page {
 
 /** Starts the browser with one page; ended after the test. */
 export async function openBrowser(t: TestLike, chromium: string, url: string): Promise<Page> {
+  let browser: TestProcess | undefined;
+  t.after(() => browser?.kill()); // before its directory goes, in which it writes to the end
+  const profile = tempDir(t);
   const child = startProcess(
     t,
     chromium,
@@ -41,12 +44,13 @@ export async function openBrowser(t: TestLike, chromium: string, url: string): P
       '--disable-dev-shm-usage',
       '--disable-background-networking',
       '--remote-debugging-port=0',
-      `--user-data-dir=${tempDir(t)}`,
+      `--user-data-dir=${profile}`,
       '--window-size=1280,800',
       'about:blank',
     ],
     { name: 'chromium' },
   );
+  browser = child;
   const line = await child.waitForLine(/DevTools listening on (ws:\/\/\S+)/u, 60_000);
   const [, address = ''] = /(ws:\/\/\S+)/u.exec(line) ?? [];
   const socket = new WebSocket(address, { perMessageDeflate: false });
