@@ -68,6 +68,12 @@ const options = {
     env: 'EDGE_ROUTER_LIMITS',
   }),
   ...routerMaintenanceOptions,
+  terminalUrl: stringOption({
+    description: "the API server's page of terminals, for links to it on the dashboard",
+    placeholder: 'URL',
+    env: 'EDGE_TERMINAL_URL',
+    check: checkPageUrl,
+  }),
   ...processOptions,
 };
 
@@ -194,7 +200,13 @@ async function runRouter(
       source,
       createServer: createFrpServer,
       createDashboard: (state, onChange) =>
-        createDashboard(state, onChange, { clock: systemClock, random: Math.random, log, registry }),
+        createDashboard(state, onChange, {
+          clock: systemClock,
+          random: Math.random,
+          log,
+          registry,
+          terminalUrl: settings.terminalUrl,
+        }),
       ...(maintenance === undefined ? {} : { createMaintenance: maintenance }),
       interfaces: networkInterfaces,
     },
@@ -237,6 +249,15 @@ function tokenSource({ token: value, tokenFile: file }: Settings, isFileFlag: bo
     return { file };
   }
   return value === undefined ? undefined : { value };
+}
+
+/** A link of another kind would run as a script of the dashboard. */
+function checkPageUrl(text: string, what: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/u.test(url.protocol) || url.username !== '' || url.password !== '')
+    throw new UsageError(`${what}: "${text}" is no address of a page, as https://HOST:7480/terminal/`);
+  url.hash = '';
+  return url.href;
 }
 
 /** Object names are DNS subdomains (RFC 1123); a wrong one would wait for an object that cannot exist. */

@@ -44,7 +44,8 @@ test('the page shows services, proxies, visitors and clients, and names are text
     file,
     `bindAddr = "127.0.0.1"\nbindPort = ${port}\nauth.token = "secret"\nwebServer.port = ${web}\nallowPorts = [{ start = 2000, end = 3000 }]\n`,
   );
-  await startEdgeReady(t, ['router', '--config', file, '--node', 'node-1']);
+  const terminals = 'https://terminals.example.org/terminal/';
+  await startEdgeReady(t, ['router', '--config', file, '--node', 'node-1', '--terminal-url', terminals]);
   const service = await listenTcp(t, (socket) => {
     socket.resume();
     socket.on('end', () => socket.end(Buffer.alloc(300_000)));
@@ -52,6 +53,8 @@ test('the page shows services, proxies, visitors and clients, and names are text
   const provider = await startClient(t, port, { clientId: 'pod-a' });
   const metas = { service: 'mysql', namespace: 'default', port: '3306', protocol: 'TCP', node: 'node-7' };
   await publish(provider, service, { name: 'mysql.default.pod-a', metas });
+  const sshd = { type: 'ssh', uniqueId: 'abc', service: 'ssh-abc', namespace: 'maintenance', node: 'node-9' };
+  await publish(provider, service, { name: 'ssh-abc.maintenance.node-9', metas: sshd });
   await publish(provider, service, { name: '<img src=x onerror=alert(1)>' });
   const guest = await startClient(t, port, { clientId: 'guest', metas: { pod: 'app-1' } });
   const visitor = await listenVisitor(t, guest, { proxyName: 'mysql.default.pod-a' });
@@ -65,6 +68,8 @@ test('the page shows services, proxies, visitors and clients, and names are text
   assert.match(dom, /node-7/u);
   assert.match(dom, /<th[^>]*>mysql\.default\.pod-a<\/th>/u);
   assert.match(dom, /<th[^>]*>guest<\/th>/u);
+  assert.match(dom, /<th[^>]*>node-9<\/th><td[^>]*><span class="badge good">online</u);
+  assert.match(dom, /href="https:\/\/terminals\.example\.org\/terminal\/#nodemaintenances-abc"/u);
   assert.match(dom, /293\.0 KiB/u);
   assert.match(dom, /2000-3000/u);
   assert.match(dom, /&lt;img src=x onerror=alert\(1\)&gt;<\/th>/u);

@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import type { Clock } from '../../lib/clock.ts';
 import type { Registry } from '../../lib/metrics.ts';
+import { registrations } from '../maintenance-object.ts';
 import type { RouterState } from '../router.ts';
 import { groupServices } from '../services.ts';
 import { guardAccess } from './access.ts';
@@ -17,6 +18,8 @@ export interface DashboardDeps {
   history: History;
   registry: Registry;
   clock: Clock;
+  /** Where the page of terminals is, for the links to it; undefined for none. */
+  terminalUrl?: string | undefined;
 }
 
 /** The page is one file with its own script and style, and fetches only from here. */
@@ -61,7 +64,7 @@ function isDecodable(path: string): boolean {
   }
 }
 
-function pageRoutes({ state }: DashboardDeps): Route[] {
+function pageRoutes({ state, terminalUrl }: DashboardDeps): Route[] {
   return [
     {
       method: 'GET',
@@ -72,12 +75,12 @@ function pageRoutes({ state }: DashboardDeps): Route[] {
         return c.html(page);
       },
     },
-    { method: 'GET', path: '/api/edge/router', answer: (c) => c.json(routerObject(state)) },
+    { method: 'GET', path: '/api/edge/router', answer: (c) => c.json(routerObject(state, terminalUrl)) },
   ];
 }
 
 /** What the page shows beyond frps's API: the node, its readiness, services by name. */
-function routerObject(state: RouterState): object {
+function routerObject(state: RouterState, terminalUrl: string | undefined): object {
   const view = state.view();
   return {
     node: state.node,
@@ -85,6 +88,12 @@ function routerObject(state: RouterState): object {
     port: view.port ?? null,
     limits: limitsOf(state),
     totals: view.totals,
+    terminal: terminalUrl ?? null,
+    nodes: [...registrations(view.proxies)].map(([object, { nodeName, isLost }]) => ({
+      object,
+      node: nodeName,
+      state: isLost ? 'silent' : 'online',
+    })),
     services: groupServices(view.proxies).map((group) => ({
       name: group.name,
       namespace: group.namespace,

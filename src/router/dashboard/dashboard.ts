@@ -16,6 +16,8 @@ export interface DashboardDeps {
   random: () => number;
   log: Logger;
   registry: Registry;
+  /** Where the page of terminals is; undefined for none. */
+  terminalUrl?: string | undefined;
 }
 
 /** Traffic is counted for the day it is sampled on; proxies and clients that end are told at once. */
@@ -27,10 +29,10 @@ export function createDashboard(
   onChange: () => void,
   deps: DashboardDeps,
 ): DashboardControl {
-  const { clock, random, log, registry } = deps;
+  const { clock, random, log, registry, terminalUrl } = deps;
   const history = new History();
   registerRouterMetrics(registry, state, history, () => clock.wallNow());
-  const app = createDashboardApp({ state, history, registry, clock });
+  const app = createDashboardApp({ state, history, registry, clock, terminalUrl });
   const fetch: FetchHandler = (request, env) => app.fetch(request, env);
   const listener = createDashboardListener({ clock, random, log, fetch, listen: listenHttp, onChange });
   const sampling = clock.every(SAMPLE_MS, () => history.sample(state.view(), clock.wallNow()));

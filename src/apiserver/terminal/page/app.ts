@@ -75,8 +75,15 @@ async function showOverview(overview: Overview): Promise<void> {
   show('recordings-section', overview.has_recordings);
   ({ nodes } = overview);
   if (overview.has_recordings) recordings = await server.recordings();
+  if (wasHidden) chooseByAddress();
   showLists();
   document.body.dataset['ready'] = 'true';
+}
+
+/** A link to the page may name a node's object (`#nodemaintenances-…`): that node alone is listed then. */
+function chooseByAddress(): void {
+  const wanted = nodes.find(({ name }) => `#${encodeURIComponent(name)}` === window.location.hash);
+  if (wanted !== undefined) input('filter').value = wanted.name;
 }
 
 function showLists(): void {
