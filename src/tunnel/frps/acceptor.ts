@@ -40,6 +40,8 @@ export interface AcceptorDeps {
 
 /** Streams that a mux session may have open before its login: frp opens one. */
 const MAX_STREAMS_BEFORE_LOGIN = 8;
+/** And that it may try to open besides. */
+const MAX_REFUSED_BEFORE_LOGIN = 100;
 /** Answers that wait for a peer that has not logged in and does not read them, bytes. */
 const MAX_BACKLOG_BEFORE_LOGIN_BYTES = 64 * 1024;
 
@@ -95,6 +97,7 @@ export class Acceptor {
     const { limits, keepaliveMs } = config();
     let timer: Timer | undefined;
     let runId: string | undefined;
+    let refused = 0;
     const transport: Transport = {
       unidentified: 0,
       origin: {
@@ -124,8 +127,14 @@ export class Acceptor {
             runId === undefined
               ? session.streamCount <= MAX_STREAMS_BEFORE_LOGIN
               : transport.unidentified < limits.maxUnidentifiedStreams;
-          if (isRoom) serve(opened, transport);
-          else opened.destroy();
+          if (isRoom) {
+            serve(opened, transport);
+            return;
+          }
+          opened.destroy();
+          refused += 1;
+          if (runId === undefined && refused > MAX_REFUSED_BEFORE_LOGIN)
+            session.close(new TunnelError('limit', 'too many streams without a login'));
         },
         onClose: () => {
           timer?.cancel();

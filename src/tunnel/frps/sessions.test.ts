@@ -406,6 +406,20 @@ test('a client whose clock was set back is let in when its old connection is dea
   assert.equal(server.sessions().length, 1);
 });
 
+test('a stranger that opens stream after stream is cut off at once', async (t) => {
+  const server = await startServer(t, { limits: { ...SERVER_CONFIG.limits, loginTimeoutMs: 120_000 } });
+  const socket = connect({ port: portOf(server), host: '127.0.0.1' });
+  socket.on('error', () => {});
+  socket.resume();
+  const syns = Buffer.alloc(12 * 5000);
+  for (let at = 0; at < 5000; at++) {
+    syns.set([0, 1, 0, 1], 12 * at);
+    syns.writeUInt32BE(2 * at + 1, 12 * at + 4);
+  }
+  socket.write(syns);
+  await waitFor(() => socket.closed, { what: 'the cut' });
+});
+
 test('a stranger that asks and does not read is cut off long before its time to log in is over', async (t) => {
   const server = await startServer(t, { limits: { ...SERVER_CONFIG.limits, loginTimeoutMs: 120_000 } });
   const socket = connect({ port: portOf(server), host: '127.0.0.1' });

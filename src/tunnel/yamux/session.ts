@@ -293,6 +293,10 @@ export class YamuxSession {
   }
 
   #onHeader(type: number, flags: number, streamId: number, length: number): void {
+    if (this.#isClosed) {
+      this.#bodyStream = undefined; // the rest of the chunk in which it was closed
+      return;
+    }
     if (type === FRAME_TYPE.ping) this.#onPing(flags, length);
     else if (type === FRAME_TYPE.goAway) this.#onGoAway(length);
     else this.#onStreamFrame(type, flags, streamId, length);
