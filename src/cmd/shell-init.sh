@@ -2,6 +2,11 @@
 ':' /*; # for the shell this does nothing; for JavaScript it begins a comment, which ends where the program begins
 # The program needs no shell but as PID 1 of a container with a command to run: whatever that command leaves behind becomes a
 # child of PID 1, and Node waits for no processes but those it started. A shell does, so it stays in front.
+# The API server's large buffers, of checkpoints and backups, go back to the system when they are freed: glibc learns to keep
+# such memory otherwise.
+case $0:$1 in
+*edge-apiserver:* | *:apiserver) export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-131072}" ;;
+esac
 init=
 [ $$ -ne 1 ] || for arg; do [ "$arg" != -- ] || init=yes; done
 [ "$init" ] || exec node "$0" "$@"
