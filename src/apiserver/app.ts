@@ -3,7 +3,7 @@ import { Hono } from 'hono';
 import { methodNotAllowed, notFound, statusError, unknownResource } from '../api/status.ts';
 import { commit } from '../lib/build-info.ts';
 import { errorMessage } from '../lib/errors.ts';
-import { impersonate } from './auth/impersonation.ts';
+import { impersonate, mayImpersonate } from './auth/impersonation.ts';
 import { auditEntry, isAudited } from './audit-entry.ts';
 import { compressLarge } from './handlers/compress.ts';
 import type { ApiContext, ApiDeps, ApiEnv, Call } from './handlers/context.ts';
@@ -61,7 +61,8 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
       incoming: c.env.incoming,
     });
     c.set('identity', identity); // a refusal below is its own
-    c.set('identity', impersonate(identity, c.req.raw.headers));
+    if (c.env.incoming === undefined || mayImpersonate(c.env.incoming.rawHeaders))
+      c.set('identity', impersonate(identity, c.req.raw.headers));
     await limited(c, deps, next);
   });
   if (deps.nodeApi !== undefined) addNodeRoutes(app, deps, deps.nodeApi);

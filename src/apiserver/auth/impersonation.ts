@@ -6,6 +6,11 @@ import type { Identity } from './roles.ts';
 const PREFIX = 'impersonate-';
 const AUTHENTICATED = 'system:authenticated';
 
+/** Whether headers as they came may ask for it: a look that costs less than taking them apart. */
+export function mayImpersonate(rawHeaders: readonly string[]): boolean {
+  return rawHeaders.some((text) => text.slice(0, PREFIX.length).toLowerCase() === PREFIX);
+}
+
 /**
  * Who a request acts as. The request's headers may ask for another identity; it has what its groups give, and nothing of
  * the administrator's. Throws a 400 or 403 Status: a request whose wish cannot be met must not run as its sender.

@@ -12,7 +12,7 @@ import { listPieces } from './list-stream.ts';
 
 /** Together more than what is sent at once. */
 const COUNT = 200;
-const NOTE = 'ü'.repeat(2000);
+const NOTE = 'ü'.repeat(6000);
 
 let api: Harness;
 let port: number;

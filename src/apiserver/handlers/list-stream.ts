@@ -7,8 +7,8 @@ import type { StoredObject } from '../store/store.ts';
 import { acceptsGzip, GZIP_LEVEL } from './compress.ts';
 import type { ApiContext } from './context.ts';
 
-/** Lists below this many characters are sent at once. */
-const MIN_LENGTH = 256 * 1024;
+/** Lists below this many characters are sent at once, indented for those who read them. */
+const MIN_LENGTH = 1024 * 1024;
 /** Characters that are joined into one piece. */
 const PIECE_LENGTH = 64 * 1024;
 /** A client that takes nothing for so long is gone or stuck. */

@@ -15,10 +15,11 @@ function isWanted(c: ApiContext): boolean {
 /** Indents what `next` answered. */
 export async function indentForPeople(c: ApiContext, next: () => Promise<void>): Promise<void> {
   await next();
+  if (!isWanted(c)) return; // first: the headers of an answer cost more to look at
   const { res } = c;
   const bytes = Number(res.headers.get('content-length') ?? 0); // watches have none
   const isPlain = res.headers.get('content-type') === 'application/json' && !res.headers.has('etag');
-  if (bytes === 0 || bytes > MAX_BYTES || !isPlain || c.req.method === 'HEAD' || !isWanted(c)) return;
+  if (bytes === 0 || bytes > MAX_BYTES || !isPlain || c.req.method === 'HEAD') return;
   const text = `${JSON.stringify(await res.json(), undefined, 2)}\n`;
   c.res = new Response(text, res);
   c.res.headers.set('content-length', String(Buffer.byteLength(text)));
