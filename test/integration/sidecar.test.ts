@@ -1,7 +1,9 @@
 /** `edge sidecar` beside `edge apiserver`, without a tunnel: names, readiness, files, child, signals, mistakes. */
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { runEdge, startEdge } from '../support/edge-process.ts';
@@ -62,6 +64,31 @@ test('after a restart without the API server it is ready with the same addresses
   assert.equal(status.services[0]?.address, address);
   assert.equal(status.routers[0]?.name, 'node-1');
   assert.equal(await after.resolve('mysql'), address);
+});
+
+test('a taken address is the trouble of its service alone, and is tried again until it is free', async (t) => {
+  const node = await startNode(t);
+  const env = { SIDECAR_MAPPED_SERVICES: 'mysql:13315,redis:13316' };
+  const first = await node.startSidecar('pod-1', env);
+  const host = await first.until(
+    ({ phase, services }) => phase === 'ready' && services[0]?.address,
+    'an address',
+  );
+  await first.process.stop();
+  const blocker = createServer().listen({ port: 13_315, host });
+  t.after(() => blocker.close());
+  await once(blocker, 'listening');
+  const second = await node.startSidecar('pod-1', { ...env, SIDECAR_CACHE_DIR: first.cacheDir });
+  const taken = await second.until(
+    ({ services: [mysql, redis] }) =>
+      redis?.ports[0]?.state === 'listening' && mysql?.state === 'failed' && mysql.ports[0]?.error,
+    'one that failed and one that listens',
+  );
+  assert.equal(taken, `listen on ${host}:13315: address already in use`);
+  assert.equal(await second.resolve('redis'), (await second.status()).services[1]?.address);
+  blocker.close();
+  await second.until(({ services }) => services[0]?.ports[0]?.state === 'listening', 'the address is free');
+  assert.equal(await second.resolve('mysql'), host);
 });
 
 test('configuration and imports are applied when their files change, and kept when they are wrong', async (t) => {
