@@ -41,7 +41,8 @@ const WRAPPERS = {
   'sql.js': ['src/apiserver/store/'],
   'dns-packet': ['src/dns/codec.ts'],
   ajv: ['src/api/validate.ts'],
-  yaml: ['src/lib/yaml.ts'],
+  // reading, and editing in place, which few need
+  yaml: ['src/lib/yaml.ts', 'src/lib/yaml-edit.ts'],
   'smol-toml': ['src/lib/toml.ts'],
   // a byte stream for the tunnel, and frames of a terminal: layers that cannot share
   ws: ['src/tunnel/websocket/', 'src/apiserver/terminal/socket.ts'],

@@ -3,7 +3,7 @@ import { UsageError } from '../../lib/errors.ts';
 import { createVerb } from './verb.ts';
 
 const VERBS =
-  'get watch describe apply delete patch edit wait status services trace port-forward nodes ssh exec cp ssh-proxy completion version';
+  'get watch describe apply delete patch edit wait status services trace port-forward nodes ssh exec cp ssh-proxy inject completion version';
 const TYPES = 'routers nodemaintenances all';
 const FLAGS =
   '--output --selector --field-selector --watch --filename --kubeconfig --context --server --data-dir --request-timeout --help';

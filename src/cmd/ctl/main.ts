@@ -57,6 +57,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
     description: "connect stdin and stdout to a node's sshd",
     load: () => import('./ssh-proxy.ts'),
   },
+  inject: { description: 'add the sidecar to manifests of pods', load: () => import('./inject.ts') },
   backup: { description: 'save all objects of a node in a file', load: () => import('./backup.ts') },
   restore: {
     description: 'replace all objects of a node by those of a backup',
