@@ -1,5 +1,5 @@
 /**
- * A node behind NAT that is maintained, in namespaces:
+ * A node behind NAT that is maintained, in namespaces, and more of them where a test adds some:
  *
  *     operator ── NAT ──▶ cloud (API server, Router) ◀── NAT ── node (sidecar, Debian's sshd on loopback)
  */
@@ -20,6 +20,13 @@ const START_TIMEOUT_MS = 60_000;
 const READY_LINE = /^\S+ INFO {2}ready(?: |$)/u;
 const SECRETS = { EDGE_ROUTER_TOKEN: 'example-token', SIDECAR_SECRET_KEY: 'example-secret' };
 
+/** A node behind a NAT router of its own. */
+export interface MaintainedNode {
+  readonly host: Site;
+  readonly sshd: Sshd;
+  startSidecar(): TestProcess;
+}
+
 /** The hosts and what runs on them. */
 export interface MaintainedSite {
   readonly cloud: Host;
@@ -36,6 +43,8 @@ export interface MaintainedSite {
   ctl(verb: string, args: readonly string[], input?: string): Promise<ProcessResult>;
   startRouter(): TestProcess;
   startSidecar(): TestProcess;
+  /** Adds a node that lets in who may enter the first, and waits until it is online; undefined as below. */
+  addNode(name: string): Promise<MaintainedNode | undefined>;
 }
 
 /** Starts all of it and waits until the node is online; undefined, with the test skipped, where OpenSSH is missing. */
@@ -44,11 +53,7 @@ export async function startMaintainedSite(
 ): Promise<(MaintainedSite & { router: TestProcess; sidecar: TestProcess }) | undefined> {
   const internet = startInternet(t);
   const cloud = internet.addHost('cloud');
-  const node = internet.addSite('node');
   const operator = internet.addSite('operator');
-  const inNode = ['ip', 'netns', 'exec', node.namespace];
-  const sshd = await startSshd(t, [], (program, args) => [...inNode, program, ...args]);
-  if (sshd === undefined) return undefined;
   const dir = tempDir(t);
   const kubeconfig = (role: string): string[] => ['--kubeconfig', join(dir, 'cloud', `${role}.kubeconfig`)];
   const start = (
@@ -63,14 +68,45 @@ export async function startMaintainedSite(
       name: `edge ${args[0] ?? ''} on ${name}`,
     });
   };
+  const createNode = async (
+    name: string,
+    sshdLines: readonly string[] = [],
+  ): Promise<MaintainedNode | undefined> => {
+    const host = internet.addSite(name);
+    const inside = ['ip', 'netns', 'exec', host.namespace];
+    const sshd = await startSshd(t, sshdLines, (program, args) => [...inside, program, ...args]);
+    if (sshd === undefined) return undefined;
+    const args = ['sidecar', '--node', name, '--dns-addr', 'off', ...kubeconfig('sidecar')];
+    const startSidecar = (): TestProcess =>
+      start(host, name, args, {
+        ...SECRETS,
+        // all have the host name and the machine id of this machine
+        SIDECAR_POD_NAME: name,
+        EDGE_MAINTENANCE_UNIQUE_ID: `id-${name}`,
+        SIDECAR_ADMIN_ADDR: 'off',
+        EDGE_MAINTENANCE: 'true',
+        EDGE_MAINTENANCE_TARGET: `127.0.0.1:${sshd.port}`,
+        EDGE_MAINTENANCE_HOST_KEY_DIR: sshd.dir,
+      });
+    return { host, sshd, startSidecar };
+  };
+  const first = await createNode('node-7');
+  if (first === undefined) return undefined;
+  const { sshd } = first;
   const env = { ...CLEAN_ENV, ...SECRETS, SSH_AUTH_SOCK: '' };
   const command = (verb: string, args: readonly string[]): string[] => {
     const common = [...kubeconfig('admin'), '--data-dir', join(dir, 'operator')];
     return [process.execPath, edgePath(), 'ctl', verb, ...common, ...args];
   };
+  const untilOnline = (name: string): Promise<boolean> => {
+    const isOnline = async (): Promise<boolean> =>
+      new RegExp(`^${name} +online `, 'mu').test((await site.ctl('nodes', [])).stdout);
+    const what = `${name} to be online`;
+    return waitFor(isOnline, { what, timeoutMs: START_TIMEOUT_MS, intervalMs: 200 });
+  };
   const site: MaintainedSite = {
     cloud,
-    node,
+    node: first.host,
     operator,
     sshd,
     dir,
@@ -84,14 +120,13 @@ export async function startMaintainedSite(
       }),
     startRouter: () =>
       start(cloud, 'cloud', ['router', '--node', 'cloud', '--advertise-address', cloud.address], SECRETS),
-    startSidecar: () =>
-      start(node, 'node', ['sidecar', '--node', 'node-7', '--dns-addr', 'off', ...kubeconfig('sidecar')], {
-        ...SECRETS,
-        SIDECAR_ADMIN_ADDR: 'off',
-        EDGE_MAINTENANCE: 'true',
-        EDGE_MAINTENANCE_TARGET: `127.0.0.1:${sshd.port}`,
-        EDGE_MAINTENANCE_HOST_KEY_DIR: sshd.dir,
-      }),
+    startSidecar: () => first.startSidecar(),
+    async addNode(name) {
+      const added = await createNode(name, [`AuthorizedKeysFile ${sshd.userKey}.pub`]);
+      added?.startSidecar();
+      if (added !== undefined) await untilOnline(name);
+      return added;
+    },
   };
   const listen = ['--listen', `${cloud.address}:7443`];
   const apiserver = start(cloud, 'cloud', ['apiserver', '--node', 'cloud', ...listen], {});
@@ -102,8 +137,6 @@ export async function startMaintainedSite(
   assert.equal(applied.status, 0, applied.stderr);
   const router = site.startRouter();
   const sidecar = site.startSidecar();
-  const isOnline = async (): Promise<boolean> =>
-    /^node-7 +online /mu.test((await site.ctl('nodes', [])).stdout);
-  await waitFor(isOnline, { what: 'the node to be online', timeoutMs: START_TIMEOUT_MS, intervalMs: 200 });
+  await untilOnline('node-7');
   return { ...site, router, sidecar };
 }
