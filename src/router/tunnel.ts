@@ -35,7 +35,8 @@ export interface TunnelDeps {
   onClientGone: (session: SessionInfo) => void;
 }
 
-const EMPTY_TOTALS = {
+/** What a server that has carried nothing counts. */
+export const EMPTY_TOTALS = {
   bytesIn: 0,
   bytesOut: 0,
   connections: 0,

@@ -18,6 +18,19 @@ import { waitFor } from '../support/wait.ts';
 /** A second for the round, the rest for a loaded machine. */
 const SHOWN_MS = 10_000;
 
+function followerArgs(dataDir: string, port: number, adapterPort: number): string[] {
+  return [
+    'apiserver',
+    '--data-dir',
+    dataDir,
+    '--insecure-http',
+    '--listen',
+    `127.0.0.1:${port}`,
+    '--adapter-listen',
+    `127.0.0.1:${adapterPort}`,
+  ];
+}
+
 test('nodes appear and vanish with their proxies, and a restart of the frps leaves nothing falsely online', async (t) => {
   const frps = requireFrp(t, 'frps', 'configuration in TOML');
   const frpc = requireFrp(t, 'frpc', 'configuration in TOML');
@@ -41,27 +54,14 @@ test('nodes appear and vanish with their proxies, and a restart of the frps leav
 
   const dataDir = tempDir(t);
   const startFollower = (): Promise<TestProcess> =>
-    startEdgeReady(
-      t,
-      [
-        'apiserver',
-        '--data-dir',
-        dataDir,
-        '--insecure-http',
-        '--listen',
-        `127.0.0.1:${port}`,
-        '--adapter-listen',
-        `127.0.0.1:${adapter}`,
-      ],
-      {
-        env: {
-          FRP_SERVER_API: `http://127.0.0.1:${web}`,
-          FRP_SERVER_HTTPAUTHUSERNAME: 'ops',
-          FRP_SERVER_HTTPAUTHPASSWORD: 'pass',
-          FRP_SERVER_INTERVAL: '250ms',
-        },
+    startEdgeReady(t, followerArgs(dataDir, port, adapter), {
+      env: {
+        FRP_SERVER_API: `http://127.0.0.1:${web}`,
+        FRP_SERVER_HTTPAUTHUSERNAME: 'ops',
+        FRP_SERVER_HTTPAUTHPASSWORD: 'pass',
+        FRP_SERVER_INTERVAL: '250ms',
       },
-    );
+    });
   // the follower first: it waits for a frps that is not there yet
   let edge = await startFollower();
   await edge.waitForLine(/frps cannot be followed, retrying/u);
@@ -147,18 +147,7 @@ test('commands reach nodes through a frps that is not ours: by a port of it, and
   const address = `http://127.0.0.1:${adapter}`;
   await startEdgeReady(
     t,
-    [
-      'apiserver',
-      '--data-dir',
-      dataDir,
-      '--insecure-http',
-      '--listen',
-      `127.0.0.1:${port}`,
-      '--adapter-listen',
-      `127.0.0.1:${adapter}`,
-      '--frp-server-api',
-      `http://127.0.0.1:${web}`,
-    ],
+    [...followerArgs(dataDir, port, adapter), '--frp-server-api', `http://127.0.0.1:${web}`],
     { env: { EDGE_ROUTER_TOKEN: 'secret', SIDECAR_SECRET_KEY: 's3cret' } },
   );
   const run = async (

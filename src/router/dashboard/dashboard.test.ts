@@ -11,6 +11,7 @@ import { createRegistry } from '../../lib/metrics.ts';
 import { buildConfig } from '../config.ts';
 import type { RouterConfig } from '../config.ts';
 import type { RouterState } from '../router.ts';
+import { EMPTY_TOTALS } from '../tunnel.ts';
 import { createDashboard } from './dashboard.ts';
 
 checkLeaks();
@@ -34,15 +35,7 @@ function setup() {
       sessions: [],
       proxies: [],
       visitors: [],
-      totals: {
-        bytesIn: 0,
-        bytesOut: 0,
-        connections: 0,
-        openConnections: 0,
-        refusedLogins: 0,
-        queuedBytes: 0,
-        droppedConnections: 0,
-      },
+      totals: EMPTY_TOTALS,
     }),
   };
   const registry = createRegistry('router', '1.2.3', 'abc');

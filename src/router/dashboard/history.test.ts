@@ -4,18 +4,11 @@ import { test } from 'node:test';
 import { sampleProxy, sampleSession } from '../../../test/support/router-samples.ts';
 import type { ProxyInfo, SessionInfo } from '../../tunnel/frps/types.ts';
 import type { ServerView } from '../status.ts';
+import { EMPTY_TOTALS } from '../tunnel.ts';
 import { clientKey, DaySeries, History, localDay } from './history.ts';
 
 function view(proxies: ProxyInfo[], sessions: SessionInfo[] = [], bytesIn = 0): ServerView {
-  const totals = {
-    bytesIn,
-    bytesOut: 0,
-    connections: 0,
-    openConnections: 0,
-    refusedLogins: 0,
-    queuedBytes: 0,
-    droppedConnections: 0,
-  };
+  const totals = { ...EMPTY_TOTALS, bytesIn };
   return { port: 7000, sessions, proxies, visitors: [], totals };
 }
 

@@ -35,6 +35,7 @@ export interface StreamPort {
 const LARGE_WINDOW_BYTES = 1024 * 1024;
 /** One frame's share when several streams compete, bytes; also keeps a large write from blocking the rest. */
 const MAX_FRAME_BYTES = 64 * 1024;
+
 /** A mux stream; see ByteStream for the rules of use. */
 export class YamuxStream implements ByteStream {
   readonly id: number;
