@@ -80,7 +80,7 @@ async function runTier(name, tier, files, fuzzMs, outdir) {
   const status = await run(args, { ...process.env, FUZZ_MS: process.env.FUZZ_MS ?? String(fuzzMs) });
   const counts = existsSync(countFile)
     ? JSON.parse(readFileSync(countFile, 'utf8'))
-    : { passed: 0, failed: 0, skipped: 0 };
+    : { passed: 0, failed: 0, skipped: 0, failures: [] };
   if (status !== 0 && counts.failed === 0) counts.failed = 1; // the runner itself broke
   return counts;
 }
@@ -106,6 +106,7 @@ async function main(args) {
   const outdir = join(root, 'build/tests', String(process.pid));
   mkdirSync(outdir, { recursive: true });
   const total = { passed: 0, failed: 0, skipped: 0 };
+  const failures = [];
   try {
     for (const { name, tier, files } of plan) {
       if (files.length === 0) continue;
@@ -116,10 +117,13 @@ async function main(args) {
         counts.failed = 1;
       }
       for (const key of Object.keys(total)) total[key] += counts[key];
+      failures.push(...counts.failures.map((failure) => ({ tier: name, ...failure })));
     }
   } finally {
     rmSync(outdir, { recursive: true, force: true });
   }
+  // Once more at the end: whoever sees only the last lines of a long run still learns why it failed.
+  for (const { tier, name, text } of failures) console.log(`\nfailed: ${tier}: ${name}\n${text}`);
   console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
   return total.failed === 0 ? 0 : 1;
 }

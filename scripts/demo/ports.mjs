@@ -3,9 +3,10 @@ import { createServer } from 'node:net';
 
 /**
  * Below the range from which systems take the ports of outgoing connections (32768 and up on Linux, 49152 and up
- * elsewhere): there a port that was free a moment ago is soon the local end of somebody's connection.
+ * elsewhere): there a port that was free a moment ago is soon the local end of somebody's connection. Above the ports
+ * that tests name themselves (13306, 18080…): a listener on all addresses would take them too.
  */
-export const QUIET_PORTS = { start: 12_000, end: 32_000 };
+export const QUIET_PORTS = { start: 20_000, end: 32_000 };
 const MAX_TRIES = 200;
 
 /** Opens a TCP listener; undefined when the place is taken or not allowed. */

@@ -1,7 +1,7 @@
 /** Programs under test as real processes: output captured, conditions awaited, always ended when the test is over. */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { waitFor } from './wait.ts';
+import { PATIENCE_MS, waitFor } from './wait.ts';
 
 /** What of a test context is needed here; node:test's TestContext fits. */
 export interface TestLike {
@@ -117,7 +117,7 @@ export class TestProcess {
   async waitFor<T>(
     condition: () => T | Promise<T>,
     what: string,
-    timeoutMs = 10_000,
+    timeoutMs = PATIENCE_MS,
   ): Promise<NonNullable<T>> {
     let endedFirst: ProcessExit | undefined;
     const conditionOrEnd = async (): Promise<{ value: NonNullable<T> } | 'ended' | undefined> => {
@@ -141,13 +141,13 @@ export class TestProcess {
   }
 
   /** Waits until the log or the output holds a line that matches, also one written earlier; resolves with it. */
-  async waitForLine(pattern: RegExp, timeoutMs = 10_000): Promise<string> {
+  async waitForLine(pattern: RegExp, timeoutMs = PATIENCE_MS): Promise<string> {
     const find = () => `${this.#stdout}\n${this.#stderr}`.split('\n').find((line) => pattern.test(line));
     return this.waitFor(find, `a line that matches ${String(pattern)}`, timeoutMs);
   }
 
   /** Waits until `url` (plain HTTP) answers with the status. */
-  async waitForHttp(url: string, status = 200, timeoutMs = 10_000): Promise<void> {
+  async waitForHttp(url: string, status = 200, timeoutMs = PATIENCE_MS): Promise<void> {
     const look = async () => {
       const response = await fetch(url);
       await response.arrayBuffer(); // frees the connection
@@ -182,7 +182,7 @@ export class TestProcess {
   }
 
   /** Waits for the end and asserts its status. */
-  async assertExit(status: number, timeoutMs = 10_000): Promise<void> {
+  async assertExit(status: number, timeoutMs = PATIENCE_MS): Promise<void> {
     const exit = await this.waitFor(() => this.#exit, 'the end', timeoutMs);
     if (exit.status === status) return;
     throw new Error(`${this.name}: ended with ${describe(exit)}, wanted status ${status}\n${this.logTail()}`);

@@ -10,6 +10,7 @@ import { freePorts } from './ports.ts';
 import type { TestProcess } from './processes.ts';
 import { tempDir } from './temp-dir.ts';
 import type { Cleanup } from './temp-dir.ts';
+import { PATIENCE_MS } from './wait.ts';
 
 /** A node's programs; restart them with the same ports and directories. */
 export interface Node {
@@ -147,7 +148,7 @@ async function askA(name: string, host: string, port: number): Promise<string> {
       socket.once('message', resolve);
       socket.once('error', reject);
       socket.send(query, port, host);
-      setTimeout(() => reject(new Error(`no DNS answer for ${name}`)), 2000).unref();
+      setTimeout(() => reject(new Error(`no DNS answer for ${name}`)), PATIENCE_MS).unref();
     });
     const count = answer.readUInt16BE(6);
     return count === 0

@@ -1,11 +1,14 @@
 /** Waiting for conditions: polls until something is true, and says what it waited for when it never was. */
 import { errorMessage } from '../../src/lib/errors.ts';
 
+/** How long a condition may take by default: what is awaited comes in a moment, but a busy machine may pause that long. */
+export const PATIENCE_MS = 30_000;
+
 /** What to wait for and how long. */
 export interface WaitOptions {
   /** What is awaited, in words; begins the error message. */
   what: string;
-  /** Milliseconds until giving up; 10 s when absent. */
+  /** Milliseconds until giving up; {@link PATIENCE_MS} when absent. */
   timeoutMs?: number;
   /** Milliseconds between looks; 20 when absent. */
   intervalMs?: number;
@@ -19,7 +22,7 @@ export async function waitFor<T>(
   condition: () => T | Promise<T>,
   options: WaitOptions,
 ): Promise<NonNullable<T>> {
-  const { what, timeoutMs = 10_000, intervalMs = 20 } = options;
+  const { what, timeoutMs = PATIENCE_MS, intervalMs = 20 } = options;
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     let last: string;
