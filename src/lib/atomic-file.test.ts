@@ -41,12 +41,12 @@ test('a failed replacement keeps what was there and removes its own attempt', as
   assert.deepEqual(readdirSync(path), ['inside']);
 });
 
-test('the leftover of a crashed writer does not get in the way', async (t) => {
+test('the leftovers of a writer that crashed with our process id do not get in the way', async (t) => {
   const dir = tempDir(t);
   const path = join(dir, 'file');
   writeFileSync(path, 'old');
-  // Name of another process's attempt: its own serial numbers start anew, so only the pid tells them apart.
-  writeFileSync(join(dir, `.file.${process.pid + 1}.0.tmp`), 'half a fi');
+  for (let serial = 0; serial < 100; serial++)
+    writeFileSync(join(dir, `.file.${process.pid}.${serial}.tmp`), 'half a fi');
   await writeFileAtomic(path, 'new');
   assert.equal(readFileSync(path, 'utf8'), 'new');
 });

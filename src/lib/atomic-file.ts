@@ -1,14 +1,14 @@
 /** Replaces a file as a whole: readers see the old content or the new, also after a crash. */
+import { randomUUID } from 'node:crypto';
 import { open, rename, unlink, mkdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-
-let serial = 0;
 
 /** Writes `data` to `path` by write-new, fsync, rename, fsync of the directory. Creates the directory. */
 export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o600): Promise<void> {
   const dir = dirname(path);
   await mkdir(dir, { recursive: true });
-  const temporary = join(dir, `.${basename(path)}.${process.pid}.${serial++}.tmp`);
+  // Not by process id: programs in containers share theirs, with each other and with those that crashed before.
+  const temporary = join(dir, `.${basename(path)}.${randomUUID()}.tmp`);
   const file = await open(temporary, 'wx', mode);
   try {
     await file.writeFile(data);

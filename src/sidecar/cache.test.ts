@@ -1,10 +1,11 @@
 /** Tests of the cache: what comes back, what is left out, damage, the rate of writes. */
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { tempDir } from '../../test/support/temp-dir.ts';
+import { waitFor } from '../../test/support/wait.ts';
 import type { Router } from '../api/gen/types.ts';
 import { silentLogger } from '../lib/log.ts';
 import { createStateCache, parseState } from './cache.ts';
@@ -85,6 +86,20 @@ test('a directory that cannot be written is warned about once and breaks nothing
     await cache.flush();
   }
   assert.equal(warnings.length, 1);
+});
+
+test('what could not be written is written once that is possible, without another change', async (t) => {
+  const dir = join(tempDir(t), 'cache');
+  writeFileSync(dir, 'in the way');
+  const clock = new FakeClock();
+  const cache = createStateCache(dir, { clock, log: silentLogger });
+  cache.save(() => ({ addresses: { 'a.b': '127.0.66.1' }, ports: {}, routers: [] }));
+  await clock.advanceAsync(2000);
+  await waitFor(() => clock.pendingTimers === 1, { what: 'another try' });
+  rmSync(dir);
+  clock.advance(10_000);
+  await waitFor(async () => (await cache.load())?.addresses['a.b'] === '127.0.66.1', { what: 'the cache' });
+  assert.equal(clock.pendingTimers, 0);
 });
 
 test('a cache with wrong content is refused', () => {

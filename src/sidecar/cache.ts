@@ -23,12 +23,14 @@ export interface StateCache {
   load(): Promise<CachedState | undefined>;
   /** Asks for a write of `state()` soon; calls in quick succession cost one write. */
   save(state: () => CachedState): void;
-  /** Writes what is pending. Never rejects. */
+  /** Writes what is pending; what cannot be written is left for the next save. Never rejects. */
   flush(): Promise<void>;
 }
 
 /** Provider changes come often and every write is an fsync: one write in this many milliseconds is enough. */
 const WRITE_PERIOD_MS = 2000;
+/** A disk that is full or gone is tried again this often, milliseconds. */
+const RETRY_MS = 10_000;
 const FORMAT_VERSION = 1;
 
 /** Creates the cache in `dir`/state.json. */
@@ -49,6 +51,7 @@ export function createStateCache(dir: string, deps: { clock: Clock; log: Logger 
     try {
       await writeFileAtomic(path, text);
       written = text;
+      if (hasWarned) deps.log.info('the cache is written again', { path });
       hasWarned = false;
     } catch (err) {
       if (!hasWarned)
@@ -57,6 +60,7 @@ export function createStateCache(dir: string, deps: { clock: Clock; log: Logger 
           error: errorMessage(err),
         });
       hasWarned = true;
+      pending ??= state;
     }
   };
   const flush = (): Promise<void> => {
@@ -64,6 +68,10 @@ export function createStateCache(dir: string, deps: { clock: Clock; log: Logger 
     timer = undefined;
     writing = writing.then(write);
     return writing;
+  };
+  const writeInTime = async (): Promise<void> => {
+    await flush();
+    if (hasWarned && pending !== undefined) timer ??= deps.clock.after(RETRY_MS, () => void writeInTime());
   };
   return {
     async load() {
@@ -78,7 +86,7 @@ export function createStateCache(dir: string, deps: { clock: Clock; log: Logger 
     },
     save(state) {
       pending = state;
-      timer ??= deps.clock.after(WRITE_PERIOD_MS, () => void flush());
+      timer ??= deps.clock.after(WRITE_PERIOD_MS, () => void writeInTime());
     },
     flush,
   };

@@ -251,6 +251,22 @@ test('a reload changes services in place, and a wrong one changes nothing', asyn
   assert.equal(sidecar.status().services.length, 2);
 });
 
+test('what changes before the files are watched is not missed, and nothing is reloaded at the end', async (t) => {
+  const { sidecar, routers, settings } = setUp(t, { SIDECAR_MAPPED_SERVICES: 'web:1' });
+  settings.env['SIDECAR_MAPPED_SERVICES'] = 'db:1';
+  const started = sidecar.start();
+  routers.sync([router('node-1')]);
+  await started;
+  assert.deepEqual(
+    sidecar.status().services.map(({ name }) => name),
+    ['db'],
+  );
+  const stopped = sidecar.stop();
+  settings.env['SIDECAR_MAPPED_SERVICES'] = 'cache:1';
+  await assert.rejects(sidecar.reload(), { code: 'EDGE_ERR_SIDECAR_STOPPED' });
+  await stopped;
+});
+
 test('more services than addresses are refused before anything is opened', (t) => {
   assert.throws(
     () => setUp(t, { SIDECAR_MAPPED_SERVICES: 'a,b,c', SIDECAR_IP_RANGE: '127.0.66.0/30' }),

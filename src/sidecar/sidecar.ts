@@ -4,7 +4,8 @@ import { createAdminApp } from '../lib/admin.ts';
 import { formatHostPort } from '../lib/address.ts';
 import type { Clock } from '../lib/clock.ts';
 import { sleep } from '../lib/clock.ts';
-import { errorMessage } from '../lib/errors.ts';
+import { EdgeError, errorMessage } from '../lib/errors.ts';
+import { createFileWatch } from '../lib/file-watch.ts';
 import { listenHttp } from '../lib/http.ts';
 import type { HttpServer } from '../lib/http.ts';
 import type { Component, ReadinessCheck } from '../lib/lifecycle.ts';
@@ -18,7 +19,6 @@ import { createConnector } from './connector.ts';
 import { clientTargets, exportSettings, mappingDefinitions, routerChoices, zoneEntries } from './desired.ts';
 import { defineExports } from './export-definition.ts';
 import { createExports } from './exports.ts';
-import { createFileWatch } from './file-watch.ts';
 import { createMappings } from './mappings.ts';
 import { registerMetrics } from './metrics.ts';
 import type { NameService } from './names.ts';
@@ -217,6 +217,9 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
   };
 
   const reload = async (): Promise<void> => {
+    // Which files there are is known by reading them; what counts is read after they are watched, so that no change is missed.
+    await files.watch(deps.readConfig().files);
+    if (phase === 'draining') throw new EdgeError('EDGE_ERR_SIDECAR_STOPPED', 'the sidecar is stopping');
     const next = deps.readConfig();
     addresses = book.assign(next.mapped.map(serviceKey));
     const fixed = restartNeeds(first, next);
@@ -224,14 +227,13 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
     config = next;
     deps.names?.setUpstreams(next.dnsUpstreams);
     schedule();
-    await files.watch(config.files);
+  };
+  const keepOld = (err: unknown): void => {
+    if (phase !== 'draining')
+      log.error('configuration changed but is wrong, keeping the old one', { error: errorMessage(err) });
   };
   const files = createFileWatch(clock, () => {
-    reload().then(
-      () => log.info('configuration changed, applied'),
-      (err: unknown) =>
-        log.error('configuration changed but is wrong, keeping the old one', { error: errorMessage(err) }),
-    );
+    reload().then(() => log.info('configuration changed, applied'), keepOld);
   });
 
   const status = (): SidecarStatus => ({
@@ -298,6 +300,7 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
     if (phase === 'draining') return; // stopped meanwhile; stop() takes down what came up
     routers.onChange(schedule);
     await files.watch(config.files);
+    await reload().catch((err: unknown) => keepOld(err)); // the files may have changed since they were read first
     await routers.start();
     schedule();
     const slow = clock.after(10_000, () => log.warn('still not ready', { problems: problems().join('; ') }));

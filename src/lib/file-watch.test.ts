@@ -64,6 +64,28 @@ test('a file that goes and comes back is noticed both times', async (t) => {
   await reaches(2);
 });
 
+test('a file that is being written in place is left alone until it rests', async (t) => {
+  const path = join(tempDir(t), 'a');
+  writeFileSync(path, 'services: []');
+  const { watch, clock, changes } = setUp(t);
+  await watch.watch([path]);
+  writeFileSync(path, '');
+  clock.advance(1000);
+  for (let size = 1; size <= 4; size++) {
+    await waitFor(() => clock.pendingTimers === 2, { what: 'another look' });
+    assert.equal(changes(), 0);
+    writeFileSync(path, 'x'.repeat(size));
+    clock.advance(50);
+  }
+  await waitFor(
+    () => {
+      clock.advance(50);
+      return changes() === 1;
+    },
+    { what: 'the change' },
+  );
+});
+
 test('without files, or after the end, nothing runs', async (t) => {
   const path = join(tempDir(t), 'a');
   const { clock, watch } = setUp(t);
@@ -72,5 +94,7 @@ test('without files, or after the end, nothing runs', async (t) => {
   await watch.watch([path]);
   assert.equal(clock.pendingTimers, 1);
   watch.stop();
+  assert.equal(clock.pendingTimers, 0);
+  await watch.watch([path]);
   assert.equal(clock.pendingTimers, 0);
 });

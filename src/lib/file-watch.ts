@@ -1,12 +1,13 @@
 /** Notices that files changed, also when they are swapped through a symlink as Kubernetes does with volumes. */
 import { stat } from 'node:fs/promises';
-import { sleep } from '../lib/clock.ts';
-import type { Clock, Timer } from '../lib/clock.ts';
+import { sleep } from './clock.ts';
+import type { Clock, Timer } from './clock.ts';
 
 /** Watches some files. */
 export interface FileWatch {
-  /** Replaces the set of files. What they are like now counts as unchanged. */
+  /** Replaces the set of files. What they are like now counts as unchanged, so read them after this, not before. */
   watch(paths: readonly string[]): Promise<void>;
+  /** For good: watch() does nothing from now on. */
   stop(): void;
 }
 
@@ -23,6 +24,7 @@ export function createFileWatch(clock: Clock, onChange: () => void): FileWatch {
   let marks = new Map<string, string>();
   let timer: Timer | undefined;
   let isChecking = false;
+  let isStopped = false;
   /** Guards against a check that was under way while the set was replaced. */
   let generation = 0;
 
@@ -52,12 +54,13 @@ export function createFileWatch(clock: Clock, onChange: () => void): FileWatch {
     async watch(paths) {
       const started = ++generation;
       const now = await marksOf(paths);
-      if (started !== generation) return;
+      if (started !== generation || isStopped) return;
       marks = now;
       timer?.cancel();
       timer = marks.size === 0 ? undefined : clock.every(PERIOD_MS, () => void check());
     },
     stop() {
+      isStopped = true;
       generation++;
       timer?.cancel();
       timer = undefined;
