@@ -15,7 +15,7 @@ export interface RelayStats {
 /** Settings of a relay. */
 export interface RelayOptions {
   clock: Clock;
-  /** Aborts after this long without a byte in either direction, milliseconds; never when absent. */
+  /** Aborts after this long, up to a quarter more, without a byte in either direction, milliseconds; never when absent. */
   idleTimeoutMs?: number;
   /** Called once when both streams are closed. */
   onClose?: (stats: RelayStats) => void;
@@ -38,6 +38,9 @@ export interface RelayHandle {
  * without a word. Ten minutes is longer than any answer that sends nothing at all while it is computed.
  */
 const HALF_CLOSED_IDLE_MS = 600_000;
+
+/** Looks for bytes in the time that a connection may be idle: it ends a quarter of that time late at most. */
+const IDLE_LOOKS = 4;
 
 /** Starts relaying; both streams belong to the relay from here on. */
 export function relay(a: ByteStream, b: ByteStream, options: RelayOptions): RelayHandle {
@@ -147,11 +150,12 @@ class Relay implements RelayHandle {
   #watchIdle(limitMs: number): void {
     this.#timer?.cancel();
     this.#bytesAtCheck = this.#forth.bytes + this.#back.bytes;
-    this.#timer = this.#options.clock.every(limitMs, () => {
+    let quietLooks = 0;
+    this.#timer = this.#options.clock.every(limitMs / IDLE_LOOKS, () => {
       const bytes = this.#forth.bytes + this.#back.bytes;
-      if (bytes === this.#bytesAtCheck)
-        this.destroy(new TunnelError('timeout', 'connection idle for too long'));
+      quietLooks = bytes === this.#bytesAtCheck ? quietLooks + 1 : 0;
       this.#bytesAtCheck = bytes;
+      if (quietLooks >= IDLE_LOOKS) this.destroy(new TunnelError('timeout', 'connection idle for too long'));
     });
   }
 }

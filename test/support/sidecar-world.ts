@@ -98,9 +98,10 @@ export async function startNode(t: Cleanup & { passed?: boolean }, name = 'node-
       const [adminPort = 0] = await freePorts(1);
       const process = startEdge(
         t,
-        ['sidecar', '--server', server, '--node', name, ...(command.length === 0 ? [] : ['--', ...command])],
+        ['sidecar', '--server', server, ...(command.length === 0 ? [] : ['--', ...command])],
         {
           env: {
+            EDGE_NODE_NAME: name,
             SIDECAR_POD_NAME: pod,
             SIDECAR_DNS_ADDR: '127.0.0.2:0',
             SIDECAR_ADMIN_ADDR: `127.0.0.1:${adminPort}`,

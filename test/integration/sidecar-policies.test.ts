@@ -1,0 +1,201 @@
+/** Who gets a connection, between real processes: policies over Routers, providers on the same node, providers that fail. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { TestContext } from 'node:test';
+import { ROUTERS } from '../../src/api/edge.ts';
+import type { Router } from '../../src/api/gen/types.ts';
+import { dial, startEcho } from '../support/echo-service.ts';
+import type { TcpUser } from '../support/echo-service.ts';
+import { startLateLine } from '../support/late-line.ts';
+import { startNode, whenServed } from '../support/sidecar-world.ts';
+import type { Node, Sidecar } from '../support/sidecar-world.ts';
+import { waitFor } from '../support/wait.ts';
+
+interface Where {
+  address: string;
+  port: number;
+}
+
+/** Connects and gives the name of whoever answered; the connection stays open. */
+async function open(t: TestContext, where: Where, from?: string): Promise<{ name: string; user: TcpUser }> {
+  const user = dial(t, where, from);
+  const name = await waitFor(() => user.received, { what: `a greeting at ${where.address}:${where.port}` });
+  return { name, user };
+}
+
+/** The name of whoever answers a connection that is closed again at once. */
+async function ask(t: TestContext, where: Where, from?: string): Promise<string> {
+  const { name, user } = await open(t, where, from);
+  user.socket.destroy();
+  await user.closed;
+  return name;
+}
+
+async function askMany(t: TestContext, where: Where, count: number): Promise<string[]> {
+  const names: string[] = [];
+  while (names.length < count) names.push(await ask(t, where));
+  return names;
+}
+
+/** Two Routers, the own one `one` at the end of a late line, and a service behind both that tells which one it was. */
+async function startTwoRouters(t: TestContext): Promise<Node> {
+  const node = await startNode(t, 'one');
+  for (const name of ['one', 'two']) await node.createRouter(name);
+  const { spec } = await node.client.get<Router>(ROUTERS, 'one');
+  await startLateLine(t, { host: '127.0.0.3', port: spec.frps.bindPort, delayMs: 30 });
+  node.startRouter('one', '127.0.0.3');
+  node.startRouter('two');
+  for (const name of ['one', 'two']) {
+    const { port } = await startEcho(t, name);
+    await node.startSidecar(`behind-${name}`, {
+      SIDECAR_EXPORTED_SERVICES: `web=${port}`,
+      SIDECAR_ROUTERS: name,
+    });
+  }
+  return node;
+}
+
+/** A consumer that sees both Routers with a provider each, and where the service is. */
+async function startConsumer(
+  node: Node,
+  policy: string,
+  port: number,
+): Promise<{ consumer: Sidecar; where: Where }> {
+  const consumer = await node.startSidecar(`by-${policy}`, {
+    SIDECAR_MAPPED_SERVICES: `web:${port}`,
+    SIDECAR_LB_POLICY: policy,
+    SIDECAR_LOCALITY: 'off',
+  });
+  await consumer.until(
+    ({ services, routers }) =>
+      routers.length === 2 &&
+      routers.every(({ phase, roundTripMs }) => phase === 'online' && roundTripMs !== null) &&
+      services[0]?.providers.filter(({ ready }) => ready).length === 2,
+    'both Routers',
+  );
+  return { consumer, where: await whenServed(consumer, 'web') };
+}
+
+const tally = (names: readonly string[]): Record<string, number> =>
+  Object.fromEntries(['one', 'two'].map((name) => [name, names.filter((each) => each === name).length]));
+
+test('each policy spreads the connections of a service over two Routers in its own way', async (t) => {
+  const node = await startTwoRouters(t);
+  const roundRobin = async (): Promise<void> => {
+    const { where } = await startConsumer(node, 'roundRobin', 18_120);
+    const names = await askMany(t, where, 6);
+    assert.deepEqual(tally(names), { one: 3, two: 3 });
+    assert.ok(names.every((name, at) => name !== names[at + 1]));
+  };
+  const leastConnections = async (): Promise<void> => {
+    const { consumer, where } = await startConsumer(node, 'leastConnections', 18_121);
+    const users = [];
+    for (let count = 0; count < 6; count++) users.push(await open(t, where));
+    assert.deepEqual(tally(users.map(({ name }) => name)), { one: 3, two: 3 });
+    for (const { name, user } of users) if (name === 'one') user.socket.destroy();
+    await consumer.until(({ services }) => services[0]?.connections === 3, 'three left');
+    const next = [];
+    for (let count = 0; count < 3; count++) next.push((await open(t, where)).name);
+    assert.deepEqual(tally(next), { one: 3, two: 0 });
+  };
+  const random = async (): Promise<void> => {
+    const { where } = await startConsumer(node, 'random', 18_122);
+    const { one = 0, two = 0 } = tally(await askMany(t, where, 40));
+    assert.ok(one >= 5 && two >= 5, `${one} and ${two} of 40`);
+  };
+  const sourceHash = async (): Promise<void> => {
+    const { where } = await startConsumer(node, 'sourceHash', 18_123);
+    const sources = Array.from({ length: 20 }, (_, at) => `127.0.1.${at + 1}`);
+    const first = await Promise.all(sources.map((source) => ask(t, where, source)));
+    const second = await Promise.all(sources.map((source) => ask(t, where, source)));
+    assert.deepEqual(second, first);
+    const { one = 0, two = 0 } = tally(first);
+    assert.ok(one > 0 && two > 0, `${one} and ${two} of 20 sources`);
+  };
+  const latency = async (): Promise<void> => {
+    const { consumer, where } = await startConsumer(node, 'latency', 18_124);
+    assert.deepEqual(tally(await askMany(t, where, 4)), { one: 0, two: 4 });
+    const { routers } = await consumer.status();
+    const near = routers.find(({ name }) => name === 'two');
+    assert.ok((routers.find(({ name }) => name === 'one')?.roundTripMs ?? 0) >= 60);
+    assert.ok((near?.roundTripMs ?? 60) < 60);
+  };
+  await Promise.all([roundRobin(), leastConnections(), random(), sourceHash(), latency()]);
+});
+
+test('a provider on the same node comes first, whatever its Router, and another one takes over', async (t) => {
+  const node = await startNode(t, 'one');
+  for (const name of ['one', 'two']) {
+    await node.createRouter(name);
+    node.startRouter(name);
+  }
+  const [near, far] = [await startEcho(t, 'one'), await startEcho(t, 'two')];
+  const providers = [
+    await node.startSidecar('near', { SIDECAR_EXPORTED_SERVICES: `web=${near.port}` }),
+    await node.startSidecar('far', { SIDECAR_EXPORTED_SERVICES: `web=${far.port}`, EDGE_NODE_NAME: 'two' }),
+  ];
+  const consume = (pod: string, port: number, env: Record<string, string> = {}): Promise<Sidecar> =>
+    node.startSidecar(pod, { SIDECAR_MAPPED_SERVICES: `web:${port}`, ...env });
+  const consumers = [
+    await consume('here', 18_125),
+    await consume('there', 18_126, { EDGE_NODE_NAME: 'two' }),
+    await consume('anywhere', 18_127, { SIDECAR_LOCALITY: 'off' }),
+  ];
+  const [here, there, anywhere] = await Promise.all(
+    consumers.map(async (consumer) => {
+      await consumer.until(
+        ({ services, routers }) =>
+          routers.every(({ phase }) => phase === 'online') && services[0]?.providers.length === 4,
+        'two providers at two Routers',
+      );
+      return whenServed(consumer, 'web');
+    }),
+  );
+  assert.ok(here && there && anywhere);
+  assert.deepEqual(tally(await askMany(t, here, 8)), { one: 8, two: 0 });
+  assert.deepEqual(tally(await askMany(t, there, 8)), { one: 0, two: 8 });
+  const both = tally(await askMany(t, anywhere, 8));
+  assert.ok((both['one'] ?? 0) > 0 && (both['two'] ?? 0) > 0, JSON.stringify(both));
+  await providers[0]?.process.kill();
+  await waitFor(async () => tally(await askMany(t, here, 4))['two'] === 4, { what: 'the other one' });
+  await node.startSidecar('near', { SIDECAR_EXPORTED_SERVICES: `web=${near.port}` });
+  await waitFor(async () => tally(await askMany(t, here, 4))['one'] === 4, { what: 'the near one again' });
+});
+
+test('a provider that keeps failing is left out, and comes back little by little', async (t) => {
+  const node = await startNode(t);
+  await node.createRouter('node-1');
+  node.startRouter('node-1');
+  const [sick, well] = [await startEcho(t, 'one'), await startEcho(t, 'two')];
+  await node.startSidecar('pod-1', { SIDECAR_EXPORTED_SERVICES: `web=${sick.port}` });
+  await node.startSidecar('pod-2', { SIDECAR_EXPORTED_SERVICES: `web=${well.port}` });
+  const consumer = await node.startSidecar('consumer', {
+    SIDECAR_MAPPED_SERVICES: 'web:18128',
+    SIDECAR_EJECT_AFTER: '2',
+    SIDECAR_EJECT_TIME: '2s',
+  });
+  await consumer.until(({ services }) => services[0]?.providers.length === 2, 'two providers');
+  const where = await whenServed(consumer, 'web');
+  assert.deepEqual(tally(await askMany(t, where, 8)), { one: 4, two: 4 });
+  sick.stop();
+  assert.deepEqual(tally(await askMany(t, where, 8)), { one: 0, two: 8 }, 'nobody notices');
+  const { services, parked } = await consumer.status();
+  assert.deepEqual([services[0]?.ejected, services[0]?.ejections, parked.retried], [1, 1, 2]);
+  await sick.start();
+  const ejectedAt = performance.now();
+  const back: { name: string; atMs: number }[] = [];
+  await waitFor(
+    async () => {
+      back.push({ name: await ask(t, where), atMs: performance.now() - ejectedAt });
+      return tally(back.slice(-8).map(({ name }) => name))['one'] === 4 && back.length > 8;
+    },
+    { what: 'an equal share again', intervalMs: 5 },
+  );
+  const firstAtMs = back.find(({ name }) => name === 'one')?.atMs ?? 0;
+  assert.ok(firstAtMs >= 1000, `left out for its time, ${firstAtMs} ms`);
+  const early = back.filter(({ atMs }) => atMs >= firstAtMs && atMs < firstAtMs + 500);
+  const { one = 0, two = 0 } = tally(early.map(({ name }) => name));
+  // A machine that is too busy for twenty connections in that time shows nothing.
+  assert.ok(one < 0.7 * two || one + two < 20, `a small part at first, and not ${one} of ${one + two}`);
+  assert.equal((await consumer.status()).services[0]?.ejected, 0);
+});
