@@ -3,7 +3,9 @@ import { UsageError } from '../../lib/errors.ts';
 import { createVerb } from './verb.ts';
 
 const VERBS =
-  'get watch describe apply delete patch edit wait status services trace port-forward nodes ssh exec cp ssh-proxy inject completion version';
+  'get watch describe apply delete patch edit label annotate wait status services trace port-forward nodes ssh exec cp ssh-proxy inject backup restore certs join-token join completion version';
+/** Verbs that take a type and names. */
+const ON_OBJECTS = 'get watch describe delete patch edit label annotate wait';
 const TYPES = 'routers nodemaintenances all';
 const FLAGS =
   '--output --selector --field-selector --watch --filename --kubeconfig --context --server --data-dir --request-timeout --help';
@@ -26,7 +28,7 @@ _edge_ctl() {
     COMPREPLY=($(compgen -W "${VERBS}" -- "$cur"))
   elif [[ \${words[1]} == completion ]]; then
     COMPREPLY=($(compgen -W "bash zsh fish" -- "$cur"))
-  elif [[ \${words[1]} =~ ^(get|watch|describe|delete|patch|edit|wait)$ ]]; then
+  elif [[ \${words[1]} =~ ^(${ON_OBJECTS.replaceAll(' ', '|')})$ ]]; then
     if (( \${#words[@]} == 2 )); then
       COMPREPLY=($(compgen -W "${TYPES}" -- "$cur"))
     else
@@ -57,7 +59,7 @@ _edge_ctl() {
     compadd ${VERBS}
   elif [[ \${plain[2]} == completion ]]; then
     compadd bash zsh fish
-  elif [[ \${plain[2]} == (get|watch|describe|delete|patch|edit|wait) ]]; then
+  elif [[ \${plain[2]} == (${ON_OBJECTS.replaceAll(' ', '|')}) ]]; then
     if (( \${#plain} == 2 )); then
       compadd ${TYPES}
     else
@@ -85,12 +87,12 @@ function __edge_ctl_at -a count
 end
 function __edge_ctl_names
   set -l words (__edge_ctl_words)
-  test (count $words) -ge 4; and contains -- $words[3] get watch describe delete patch edit wait
+  test (count $words) -ge 4; and contains -- $words[3] ${ON_OBJECTS}
   and edge ctl get $words[4] -o name --request-timeout=2s 2>/dev/null | string replace -r '.*/' ''
 end
 complete -c edge -f -n 'test (count (__edge_ctl_words)) -eq 1' -a 'apiserver router syncer sidecar ctl'
 complete -c edge -f -n '__edge_ctl_at 2' -a '${VERBS}'
-complete -c edge -f -n '__edge_ctl_at 3; and contains -- (__edge_ctl_words)[3] get watch describe delete patch edit wait' -a '${TYPES}'
+complete -c edge -f -n '__edge_ctl_at 3; and contains -- (__edge_ctl_words)[3] ${ON_OBJECTS}' -a '${TYPES}'
 complete -c edge -f -n '__edge_ctl_at 3; and test (__edge_ctl_words)[3] = completion' -a 'bash zsh fish'
 complete -c edge -f -a '(__edge_ctl_names)'
 function __edge_ctl_verb

@@ -21,7 +21,33 @@ export function failureText(err: unknown, context?: string): string {
   }
   if (causes.some((cause) => cause.reason === 'FieldManagerConflict'))
     return `error: ${message}\n${CONFLICT_HELP}`;
-  const where = context === undefined ? '' : `${context}: `;
+  return serverText(err as ApiError, context === undefined ? '' : `${context}: `);
+}
+
+/**
+ * The lines for stderr when some of many objects failed. One failure looks as it always does; of several, and of one
+ * with several reasons (an AggregateError), each is a line, without the prefix where the server did not say it: as
+ * kubectl has it.
+ */
+export function failureLines(failures: readonly unknown[]): string[] {
+  const [only] = failures;
+  if (failures.length === 1) {
+    const reasons = reasonsOf(only);
+    return reasons.length > 1 ? reasons : [failureText(reasons.length === 1 ? new Error(reasons[0]) : only)];
+  }
+  return failures.map((err) => {
+    if (errorCode(err) === API_ERROR) return serverText(err as ApiError);
+    const reasons = reasonsOf(err);
+    if (reasons.length === 0) return errorMessage(err);
+    return reasons.length === 1 ? (reasons[0] ?? '') : `[${reasons.join(', ')}]`;
+  });
+}
+
+function reasonsOf(err: unknown): string[] {
+  return err instanceof AggregateError ? err.errors.map(errorMessage) : [];
+}
+
+function serverText({ reason, message }: ApiError, where = ''): string {
   return `Error from server${reason === '' ? '' : ` (${reason})`}: ${where}${message}`;
 }
 

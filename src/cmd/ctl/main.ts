@@ -29,6 +29,8 @@ const VERBS: Readonly<Record<string, Verb>> = {
   delete: { description: 'delete objects', load: () => import('./delete.ts') },
   patch: { description: 'change fields of an object', load: () => import('./patch.ts') },
   edit: { description: 'change objects in an editor', load: () => import('./edit.ts') },
+  label: { description: 'set and remove labels of objects', load: () => import('./label.ts') },
+  annotate: { description: 'set and remove annotations of objects', load: () => import('./annotate.ts') },
   wait: { description: 'wait for a condition of objects', load: () => import('./wait.ts') },
   status: { description: 'show the whole node at a glance', load: () => import('./status.ts') },
   services: {

@@ -95,7 +95,9 @@ function plainFlags(command: Command, argv: readonly string[]): string[] {
     command.options.filter((option) => !option.required && !option.optional).map((option) => option.long),
   );
   const withValue = new Set(command.options.filter(({ optional }) => optional).map(({ long }) => long));
-  return argv.flatMap((arg) => {
+  const end = argv.includes('--') ? argv.indexOf('--') : argv.length;
+  return argv.flatMap((arg, at) => {
+    if (at >= end) return [arg];
     const short = /^(-[A-Za-z])=(.*)$/su.exec(arg);
     if (short !== null) return [short[1] ?? '', short[2] ?? ''];
     if (withValue.has(arg)) return [`${arg}=true`];

@@ -1,0 +1,202 @@
+/** Verbs of `edge ctl` beside kubectl: the same commands in the same order, each against a server of its own. */
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { TestContext } from 'node:test';
+import { runEdge, startEdgeReady } from '../support/edge-process.ts';
+import { findKubectls } from '../support/kubectls.ts';
+import { runProcess } from '../support/processes.ts';
+import type { ProcessResult } from '../support/processes.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const router = (name: string, port: number, labels: string): string =>
+  `apiVersion: edge.example.com/v1\nkind: Router\nmetadata: {name: ${name}, labels: ${labels}}\nspec: {frps: {bindPort: ${port}}}\n`;
+
+/** Files of the working directory. */
+const FILES: Readonly<Record<string, string>> = {
+  'all.yaml': [
+    router('node-1', 7000, '{zone: a}'),
+    router('node-2', 7001, '{}'),
+    'apiVersion: edge.example.com/v1\nkind: NodeMaintenance\nmetadata: {name: nm-1}\nspec: {nodeName: node-1}\n',
+  ].join('---\n'),
+  'one.yaml': router('node-1', 7000, '{zone: a}'),
+};
+
+/** A program with a server to itself. */
+type Side = (args: readonly string[]) => Promise<ProcessResult>;
+
+async function startSide(t: TestContext, kubectl: string | undefined): Promise<Side> {
+  const dir = tempDir(t);
+  await startEdgeReady(t, ['apiserver', '--data-dir', dir, '--listen', '127.0.0.1:0', '--node', 'node-1']);
+  for (const [name, text] of Object.entries(FILES)) writeFileSync(join(dir, name), text);
+  const env = { KUBECONFIG: join(dir, 'admin.kubeconfig'), HOME: dir };
+  return (args) =>
+    kubectl === undefined
+      ? runEdge(['ctl', ...args], { env, cwd: dir })
+      : runProcess(kubectl, args, { env, cwd: dir });
+}
+
+/** Starts both sides with the objects of all.yaml; undefined, and the test skipped, where there is no kubectl. */
+async function startBoth(t: TestContext): Promise<{ theirs: Side; ours: Side } | undefined> {
+  const kubectl = (await findKubectls()).at(-1);
+  if (kubectl === undefined) {
+    if (process.env['CI'] === 'true') throw new Error('missing program: kubectl');
+    t.skip('missing program: kubectl');
+    return undefined;
+  }
+  const [theirs, ours] = [await startSide(t, kubectl.path), await startSide(t, undefined)];
+  for (const side of [theirs, ours]) assert.equal((await side(['apply', '-f', 'all.yaml'])).status, 0);
+  return { theirs, ours };
+}
+
+/** Lines of one stream without what differs between two servers or has no order in kubectl: times, ids, hints. */
+function comparable(text: string, isOrdered: boolean): string[] {
+  const lines = text
+    .replaceAll(/"20\d\d-[^"]*Z"/gu, 'TIME')
+    .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/gu, 'UID')
+    .split('\n')
+    .filter((line) => !line.startsWith('hint: '));
+  return isOrdered ? lines : lines.sort();
+}
+
+/** Runs commands, split at blanks, on both sides and compares output and exit status. */
+async function compareAll(
+  sides: { theirs: Side; ours: Side },
+  commands: readonly (string | readonly string[])[],
+): Promise<void> {
+  for (const command of commands) {
+    const args = typeof command === 'string' ? command.split(' ') : command;
+    const [theirs, ours] = await Promise.all([sides.theirs(args), sides.ours(args)]);
+    const isOrdered = !args.includes('--list');
+    const what = args.join(' ');
+    assert.deepEqual(comparable(ours.stdout, isOrdered), comparable(theirs.stdout, isOrdered), what);
+    assert.deepEqual(comparable(ours.stderr, false), comparable(theirs.stderr, false), what);
+    assert.equal(ours.status, theirs.status, what);
+  }
+}
+
+const LABEL: readonly (string | readonly string[])[] = [
+  'rt node-1 x=y',
+  'rt node-1 x=y',
+  'rt node-1 x=z',
+  'rt node-1 x=z zone=b',
+  'rt node-1 nope x=z',
+  'rt node-1 node-2 x=z zone=b',
+  'rt node-1 x=z --overwrite',
+  'rt node-1 w-',
+  'rt node-2 w-',
+  'rt node-1 x- n=1',
+  'rt node-1 n-',
+  'rt node-1 long=1',
+  'rt node-1 long- y=1',
+  'rt node-1 y- --overwrite',
+  'rt node-1 n=1 n-',
+  'rt node-1 =b',
+  'rt node-1',
+  'rt',
+  '',
+  'rt n=1',
+  'n=1 rt node-1',
+  'rt --all n=1',
+  'rt --all n=2 --overwrite',
+  'rt,nm --all n=3 --overwrite',
+  'rt -l zone=a n=4 --overwrite',
+  'rt -l zone=none n=4',
+  'rt node-1 -l zone=a n=5',
+  'rt --all -l zone=a n=5',
+  'rt --all --field-selector metadata.name=node-1 n=5',
+  'rt --field-selector metadata.name=node-2 h=1',
+  'rt node-1 n=6 --overwrite --resource-version=1',
+  'rt --all n=6 --overwrite --resource-version=1',
+  '-f one.yaml n=6 --overwrite --resource-version=1',
+  'rt/node-1 nm/nm-1 n=7 --overwrite',
+  'rt nope nope2 n=1',
+  'pods x n=1',
+  ['rt', 'node-1', 'n=a b'],
+  'rt node-1 -- -n=a',
+  'rt node-1 a/b/c=1',
+  'rt node-2 node-1 bad!=1',
+  'rt node-1 x=a=b',
+  'rt node-1 d=1 --dry-run=client',
+  'rt node-1 d=1 --dry-run=server',
+  'rt node-1 zone- nope- --dry-run=client',
+  'rt node-1 zone- nope- --dry-run=server',
+  'rt node-1 d=1 --dry-run=foo',
+  'rt node-1 --list',
+  'rt --all --list',
+  'rt --list',
+  'rt node-1 e=1 --list',
+  'rt node-1 --list -o name',
+  'rt/node-1 e=1 -o name',
+  'rt --all -o jsonpath={.metadata.labels.e} e=2 --overwrite',
+  'rt node-1 e=3 --overwrite --dry-run=client -o yaml',
+  '-f all.yaml g=1',
+  '-f all.yaml --list',
+  '-f all.yaml --local zone=q',
+  '-f all.yaml --local zone=q --overwrite -o jsonpath={.metadata.labels}',
+  '-f all.yaml --local --dry-run=server a=1',
+  'rt node-1 --local g=1',
+  '--local g=1',
+  '-f nope.yaml g=1',
+  'rt -f all.yaml g=1',
+  'rt/node-1 x=1 y',
+];
+
+test('label does, says and ends as kubectl does', async (t) => {
+  const sides = await startBoth(t);
+  if (sides === undefined) return;
+  const commands = LABEL.map((each) =>
+    typeof each === 'string' ? `label ${each}`.trim() : ['label', ...each],
+  );
+  await compareAll(sides, [
+    ...commands,
+    'get rt,nm -o jsonpath={.items[*].metadata.labels}',
+    'get rt node-1 -o jsonpath={.metadata.managedFields[*].manager} --show-managed-fields',
+  ]);
+});
+
+const ANNOTATE: readonly (string | readonly string[])[] = [
+  'rt node-1 a=b',
+  'rt node-1 a=b',
+  'rt node-1 a=c b=c',
+  'rt --all a=d',
+  'rt --all a=d b=c',
+  'rt --all a=e --overwrite',
+  'rt node-1 a-',
+  'rt node-1 a-',
+  ['rt', 'node-1', 'a=x=y z'],
+  'rt node-1 a= --overwrite',
+  'rt node-1 a=1 a- b=1 b-',
+  'rt node-1',
+  '',
+  'rt a=1',
+  'nm nm-1 a=5 --list',
+  'rt --all --list -o name',
+  ['rt', 'node-1', 'bad key=1'],
+  'rt node-1 a=1 --overwrite --resource-version=1',
+  'rt --all a=1 --overwrite --resource-version=1',
+  'rt --all -l zone=a a=6',
+  'rt node-1 a- --dry-run=server',
+  'rt node-1 nope a=8 --overwrite',
+  'rt/node-1 nm/nm-1 a=9 --overwrite -o name',
+  '-f all.yaml q=1',
+  '-f all.yaml --local q=1 -o name',
+  'rt node-1 --local q=1',
+  'rt node-1 q=2 r',
+  'all --all zz=2',
+  'rt node-1 -o jsonpath={.metadata.annotations.q} q=2 --overwrite --field-manager=me',
+];
+
+test('annotate does, says and ends as kubectl does', async (t) => {
+  const sides = await startBoth(t);
+  if (sides === undefined) return;
+  const commands = ANNOTATE.map((each) =>
+    typeof each === 'string' ? `annotate ${each}`.trim() : ['annotate', ...each],
+  );
+  await compareAll(sides, [
+    ...commands,
+    'get rt,nm -o jsonpath={.items[*].metadata.annotations.a},{.items[*].metadata.annotations.q}',
+    'get rt node-1 -o jsonpath={.metadata.managedFields[*].manager} --show-managed-fields',
+  ]);
+});
