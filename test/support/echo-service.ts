@@ -58,6 +58,8 @@ export async function startEcho(t: Cleanup, greeting = '', host = '127.0.0.1'): 
 export interface TcpUser {
   readonly socket: Socket;
   readonly received: string;
+  /** Resolves with what came first, with nothing when it ended before. */
+  readonly first: Promise<string>;
   /** Resolves with the code of the error that ended it, `ended` without one. */
   readonly closed: Promise<string>;
 }
@@ -77,6 +79,10 @@ export function dial(
   let code = 'ended';
   socket.on('data', (chunk: Buffer) => (received += chunk.toString()));
   socket.on('error', (err) => (code = errorCode(err) ?? err.message));
+  const first = new Promise<string>((resolve) => {
+    socket.once('data', (chunk: Buffer) => resolve(chunk.toString()));
+    socket.once('close', () => resolve(''));
+  });
   const closed = new Promise<string>((resolve) => {
     socket.on('close', () => resolve(code));
   });
@@ -86,6 +92,7 @@ export function dial(
     get received() {
       return received;
     },
+    first,
     closed,
   };
 }
