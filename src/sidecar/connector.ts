@@ -33,8 +33,8 @@ export interface ConnectRequest {
   avoid?: () => readonly string[];
   /** Judges those that are chosen; without it only Routers are judged. */
   watch?: ProviderWatch;
-  /** How to seal it; absent never does. */
-  seal?: ServiceSeal;
+  /** How to seal it; undefined never does. */
+  readonly seal?: ServiceSeal | undefined;
   /** How long to wait for a Router that can carry it, milliseconds. */
   parkTimeoutMs: number;
   /** How long one Router, and then its provider, may take to answer, milliseconds; while there are others they get less. */

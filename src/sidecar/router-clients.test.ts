@@ -73,6 +73,40 @@ test('a Router that vanishes loses its client', () => {
   assert.equal(made[0]?.phase, 'stopped');
 });
 
+test('a Router that vanishes keeps the client that carries connections, until it is offline or they are over', () => {
+  const { clock, clients, busy, made } = setUp();
+  busy.add('a');
+  busy.add('b');
+  clients.reconcile([target('a'), target('b')]);
+  for (const client of made) client.to('online');
+  clients.reconcile([]);
+  assert.equal(clients.list().length, 2);
+  clients.reconcile([target('a')]);
+  clients.reconcile([target('a')]);
+  assert.equal(made.length, 2, 'made anew, and the same');
+  clock.advance(600_000);
+  assert.equal(clients.list().length, 2);
+  made[1]?.to('waiting');
+  clients.reconcile([target('a')]);
+  assert.deepEqual([clients.get('b'), made[1]?.phase], [undefined, 'stopped']);
+  clients.reconcile([]);
+  busy.clear();
+  clock.advance(60_000);
+  assert.deepEqual([clients.get('a'), made[0]?.phase], [undefined, 'stopped']);
+  assert.equal(clock.pendingTimers, 0);
+});
+
+test('a token that is exchanged while the client is online is used from the next login on', () => {
+  const { clients, made } = setUp();
+  clients.reconcile([target('a', { token: 'old' })]);
+  made[0]?.to('online');
+  clients.reconcile([target('a', { token: 'new' })]);
+  assert.equal(made.length, 1);
+  made[0]?.to('waiting');
+  clients.reconcile([target('a', { token: 'new' })]);
+  assert.deepEqual([made.length, made[0]?.phase, made[1]?.config.token], [2, 'stopped', 'new']);
+});
+
 test('another address or token makes another client, another pool size does not', () => {
   const { clients, made } = setUp();
   clients.reconcile([target('a')]);

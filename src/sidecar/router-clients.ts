@@ -41,7 +41,10 @@ export interface RouterClient {
 
 /** The set of clients. */
 export interface RouterClients {
-  /** Converges on the targets; Routers that are not among them lose their client at once. */
+  /**
+   * Converges on the targets. Routers that are not among them lose their client, as soon as it is offline or carries no
+   * connection: an object that is made anew, or a list that was wrong for a moment, breaks nothing.
+   */
   reconcile(targets: readonly ClientTarget[]): void;
   get(name: string): RouterClient | undefined;
   list(): RouterClient[];
@@ -52,12 +55,19 @@ export interface RouterClients {
 /** A service that flaps must not tear its session each time: an unneeded client stays this long. */
 const LINGER_MS = 60_000;
 
+/** What a client was made from. */
+interface Fingerprint {
+  /** Where it is connected to, as whom and how; another one is another connection. */
+  connection: string;
+  /** What it proves itself with, and whom it believes: of no concern to a session that stands. */
+  login: string;
+}
+
 interface Entry extends RouterClient {
   client: FrpClient;
   address: ServerAddress;
   target: ClientTarget;
-  /** Identity of the connection: address and everything the server sees at login. */
-  fingerprint: string;
+  fingerprint: Fingerprint;
   linger: Timer | undefined;
   /** Running while the client is offline and there is another address to try. */
   rotation: Timer | undefined;
@@ -169,7 +179,12 @@ export function createRouterClients(deps: RouterClientsDeps): RouterClients {
       (address) => formatServerAddress(address) === formatServerAddress(entry.address),
     );
     const address = isKept ? entry.address : target.addresses[0];
-    if (address === undefined || entry.fingerprint === fingerprint(target, address)) return;
+    if (address === undefined) return;
+    const { connection, login } = fingerprint(target, address);
+    if (connection === entry.fingerprint.connection) {
+      // A token that is exchanged breaks no connection: the next login uses it.
+      if (login === entry.fingerprint.login || entry.client.phase === 'online') return;
+    }
     deps.log.info('router changed, reconnecting', {
       router: target.name,
       address: formatServerAddress(address),
@@ -195,7 +210,11 @@ export function createRouterClients(deps: RouterClientsDeps): RouterClients {
   return {
     reconcile(targets) {
       const wanted = new Map(targets.map((target) => [target.name, target]));
-      for (const entry of entries.values()) if (!wanted.has(entry.name)) remove(entry);
+      for (const entry of entries.values()) {
+        if (wanted.has(entry.name)) continue;
+        if (entry.client.phase === 'online' && deps.isBusy(entry.name)) settleNeed(entry, false);
+        else remove(entry);
+      }
       for (const target of targets) {
         const entry = entries.get(target.name);
         if (entry === undefined) {
@@ -222,17 +241,19 @@ function newsOf({ phase }: FrpClient): string | undefined {
   return phase === 'waiting' ? 'cannot reach router, trying again' : undefined;
 }
 
-/** The parts of the settings that a running session cannot change; the pool's size is not among them. */
-function fingerprint(target: ClientTarget, address: ServerAddress): string {
+/** Leaves out what a running session can do without, such as the pool's size. */
+function fingerprint(target: ClientTarget, address: ServerAddress): Fingerprint {
   const { token, user, clientId, tls, tcpMux, additionalScopes, isWatched } = target.settings(address);
-  return JSON.stringify([
-    formatServerAddress(address),
-    token,
-    user,
-    clientId,
-    tls ?? null,
-    tcpMux,
-    additionalScopes,
-    isWatched ?? false,
-  ]);
+  return {
+    connection: JSON.stringify([
+      formatServerAddress(address),
+      user,
+      clientId,
+      tls !== undefined,
+      tcpMux,
+      additionalScopes,
+      isWatched ?? false,
+    ]),
+    login: JSON.stringify([token, tls ?? null]),
+  };
 }

@@ -234,8 +234,10 @@ export class ServiceConnections {
     { port, protocol, isExact }: ServicePort,
     user: UdpUser,
   ): ConnectRequest & { watch: ProviderWatch } {
-    const { key, address, policy, secretKey, seal, parkTimeoutMs, connectTimeoutMs, preferNode } =
-      this.definition;
+    const { key, address, policy, parkTimeoutMs, connectTimeoutMs, preferNode } = this.definition;
+    // Asked for at each try: a secret that is exchanged while the connection waits lets it in.
+    const secretKey = (): string => this.definition.secretKey;
+    const seal = (): ServiceSeal | undefined => (protocol === 'UDP' ? undefined : this.definition.seal);
     let choices: RouterChoice[] = [];
     const luck = new ProviderLuck(this.outliers, () => choices.map(({ providers }) => providers));
     return {
@@ -259,7 +261,9 @@ export class ServiceConnections {
       policy,
       sourceIp: user.address,
       visitor: {
-        secretKey,
+        get secretKey() {
+          return secretKey();
+        },
         confirm: protocol === 'TCP',
         metas: {
           localAddr: formatHostPort(address, port),
@@ -267,7 +271,9 @@ export class ServiceConnections {
           ...(preferNode === '' ? {} : { preferNode }),
         },
       },
-      ...(seal === undefined || protocol === 'UDP' ? {} : { seal }),
+      get seal() {
+        return seal();
+      },
       parkTimeoutMs,
       connectTimeoutMs,
     };

@@ -23,7 +23,7 @@ export interface Node {
   /** Creates a Router object; `name` differs from the node's for a second Router. */
   createRouter(name: string): Promise<void>;
   /** Starts a Router that tells sidecars to dial `address`, 127.0.0.1 unless given. */
-  startRouter(name: string, address?: string): TestProcess;
+  startRouter(name: string, address?: string, env?: Record<string, string>): TestProcess;
   /** Starts a sidecar whose admin surface is up; its DNS is on a free port. */
   startSidecar(pod: string, env: Record<string, string>, command?: readonly string[]): Promise<Sidecar>;
 }
@@ -81,18 +81,22 @@ export async function startNode(t: Cleanup & { passed?: boolean }, name = 'node-
         spec: { frps: { bindAddr: '127.0.0.1', bindPort } },
       });
     },
-    startRouter: (router, address = '127.0.0.1') =>
-      startEdge(t, [
-        'router',
-        '--data-dir',
-        dataDir,
-        '--server',
-        server,
-        '--node',
-        router,
-        '--advertise-address',
-        address,
-      ]),
+    startRouter: (router, address = '127.0.0.1', env = {}) =>
+      startEdge(
+        t,
+        [
+          'router',
+          '--data-dir',
+          dataDir,
+          '--server',
+          server,
+          '--node',
+          router,
+          '--advertise-address',
+          address,
+        ],
+        { env, name: `router ${router}` },
+      ),
     async startSidecar(pod, env, command = []) {
       const cacheDir = env['SIDECAR_CACHE_DIR'] ?? tempDir(t);
       const [adminPort = 0] = await freePorts(1);
