@@ -261,7 +261,7 @@ test('providers and visitors appear in the status, and a service is balanced', a
       const { status } = await world.client.get<Router>(ROUTERS, 'node-1');
       return status?.activeServices?.[0]?.providers?.length === 1;
     },
-    { what: 'the provider that left to leave the status', timeoutMs: 2000 },
+    { what: 'the provider that left to leave the status' },
   );
   assert.deepEqual(
     [await ask(visitor, 'echo.default'), await ask(visitor, 'echo.default')],

@@ -105,7 +105,7 @@ test('a mesh of two nodes settles: one mirror each, and no version moves on its 
       });
       return JSON.stringify(before) === JSON.stringify(await versions()) ? before : undefined;
     },
-    { what: 'versions at rest', timeoutMs: 5000 },
+    { what: 'versions at rest' },
   );
   assert.equal(settled.length, 2);
   assert.equal((await mirrorOn(a, 'node-a'))?.metadata.annotations?.['edge.example.com/origin'], undefined);
