@@ -50,12 +50,13 @@ async function startBoth(t: TestContext): Promise<{ theirs: Side; ours: Side } |
   return { theirs, ours };
 }
 
-/** Lines of one stream without what differs between two servers or has no order in kubectl: times, ids, hints. */
+/** Lines of one stream without what differs between two programs and servers: times, ids, names, hints. */
 function comparable(text: string, isOrdered: boolean): string[] {
   const lines = text
     .replaceAll(/"20\d\d-[^"]*Z"/gu, 'TIME')
     .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/gu, 'UID')
     .split('\n')
+    .map((line) => line.replaceAll('edge ctl', 'kubectl'))
     .filter((line) => !line.startsWith('hint: '));
   return isOrdered ? lines : lines.sort();
 }
@@ -199,4 +200,45 @@ test('annotate does, says and ends as kubectl does', async (t) => {
     'get rt,nm -o jsonpath={.items[*].metadata.annotations.a},{.items[*].metadata.annotations.q}',
     'get rt node-1 -o jsonpath={.metadata.managedFields[*].manager} --show-managed-fields',
   ]);
+});
+
+const EXPLAIN: readonly string[] = [
+  'routers',
+  'nm',
+  'rt.',
+  'Router',
+  'routers.edge.example.com.spec',
+  'rt.spec.frps',
+  'rt.spec.frps.bindPort',
+  'rt.spec.frps.allowPorts',
+  'rt.status.conditions',
+  'rt.spec.loadBalancing.policy',
+  'rt.metadata',
+  'rt.metadata.labels',
+  'rt.metadata.managedFields',
+  'rt.spec.frps.transport.tls --recursive',
+  'rt --recursive',
+  'nm --recursive',
+  'rt --recursive=false --api-version=edge.example.com/v1',
+  'rt.nope',
+  'rt.spec.frps.bindPort.x',
+  'rt.metadata.labels.x',
+  'rt..spec',
+  'rt.spec[*]',
+  'rt/node-1',
+  'pods',
+  'all',
+  '',
+  'rt nm',
+  'rt --output=json',
+  'rt --api-version=edge.example.com/v2',
+];
+
+test('explain says what kubectl says', async (t) => {
+  const sides = await startBoth(t);
+  if (sides === undefined) return;
+  await compareAll(
+    sides,
+    EXPLAIN.map((each) => `explain ${each}`.trim()),
+  );
 });

@@ -3,9 +3,9 @@ import { UsageError } from '../../lib/errors.ts';
 import { createVerb } from './verb.ts';
 
 const VERBS =
-  'get watch describe apply delete patch edit label annotate wait status services trace port-forward nodes ssh exec cp ssh-proxy inject backup restore certs join-token join completion version';
+  'get watch describe apply delete patch edit label annotate explain wait status services trace port-forward nodes ssh exec cp ssh-proxy inject backup restore certs join-token join completion version';
 /** Verbs that take a type and names. */
-const ON_OBJECTS = 'get watch describe delete patch edit label annotate wait';
+const ON_OBJECTS = 'get watch describe delete patch edit label annotate explain wait';
 const TYPES = 'routers nodemaintenances all';
 const FLAGS =
   '--output --selector --field-selector --watch --filename --kubeconfig --context --server --data-dir --request-timeout --help';

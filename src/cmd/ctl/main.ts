@@ -31,6 +31,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   edit: { description: 'change objects in an editor', load: () => import('./edit.ts') },
   label: { description: 'set and remove labels of objects', load: () => import('./label.ts') },
   annotate: { description: 'set and remove annotations of objects', load: () => import('./annotate.ts') },
+  explain: { description: 'say what the fields of a type mean', load: () => import('./explain.ts') },
   wait: { description: 'wait for a condition of objects', load: () => import('./wait.ts') },
   status: { description: 'show the whole node at a glance', load: () => import('./status.ts') },
   services: {

@@ -16,18 +16,23 @@ const RESOURCES: readonly { resource: ResourceRef; words: readonly string[] }[] 
 /** Words that stand for every type (CRD categories). */
 const CATEGORIES = new Set(['all', 'edge']);
 
-/** The types a word stands for. Throws EDGE_ERR_CTL_RESOURCE. */
-export function resourcesOf(word: string): readonly ResourceRef[] {
+/** The type that a word names; undefined when there is none. */
+export function resourceOf(word: string): ResourceRef | undefined {
   const lower = word.toLowerCase();
-  if (CATEGORIES.has(lower)) return RESOURCES.map(({ resource }) => resource);
-  const found = RESOURCES.find(
+  return RESOURCES.find(
     ({ resource, words }) =>
       words.includes(lower) ||
       [`.${resource.group}`, `.${resource.version}.${resource.group}`].some(
         (suffix) => lower.endsWith(suffix) && words.includes(lower.slice(0, -suffix.length)),
       ),
-  );
-  if (found !== undefined) return [found.resource];
+  )?.resource;
+}
+
+/** The types a word stands for. Throws EDGE_ERR_CTL_RESOURCE. */
+export function resourcesOf(word: string): readonly ResourceRef[] {
+  if (CATEGORIES.has(word.toLowerCase())) return RESOURCES.map(({ resource }) => resource);
+  const found = resourceOf(word);
+  if (found !== undefined) return [found];
   throw new EdgeError('EDGE_ERR_CTL_RESOURCE', `the server doesn't have a resource type "${word}"`, {
     hint: 'the types are routers (rt) and nodemaintenances (nm)',
   });
