@@ -4,9 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
@@ -14,6 +13,7 @@ import { runEdge, startEdge, startEdgeReady } from '../support/edge-process.ts';
 import type { TestProcess } from '../support/processes.ts';
 import { freePort } from '../support/ports.ts';
 import { createRandom } from '../support/random.ts';
+import { mountTmpfs } from '../support/small-disk.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { waitFor } from '../support/wait.ts';
 
@@ -242,23 +242,6 @@ test('a frozen server goes on where it was, and nobody else takes its directory 
   await world.check(send);
   await server.stop();
 });
-
-/** Mounts a tmpfs for a test; gives why it cannot, where that is so. */
-function mountTmpfs(t: TestContext, bytes: number): { dir: string } | { why: string } {
-  if (process.getuid?.() !== 0) return { why: 'mounting a small file system needs root' };
-  const dir = mkdtempSync(join(tmpdir(), 'edge-small-'));
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', dir], { stdio: 'ignore' });
-  } catch {
-    rmSync(dir, { recursive: true });
-    return { why: 'this system does not allow to mount a tmpfs' };
-  }
-  t.after(() => {
-    execFileSync('umount', ['-l', dir]);
-    rmSync(dir, { recursive: true });
-  });
-  return { dir };
-}
 
 test('a full disk fails writes clearly, not reads, and they work again when there is room', async (t) => {
   const mounted = mountTmpfs(t, 4 * 1024 * 1024);

@@ -1,11 +1,12 @@
 /** Recordings on a disk: named so that they cannot leave their directory, bounded, the oldest removed first. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseCast } from '../../lib/asciicast.ts';
 import { silentLogger } from '../../lib/log.ts';
 import { FakeClock } from '../../../test/support/fake-clock.ts';
+import { mountTmpfs } from '../../../test/support/small-disk.ts';
 import { tempDir } from '../../../test/support/temp-dir.ts';
 import type { Cleanup } from '../../../test/support/temp-dir.ts';
 import { Recordings } from './recordings.ts';
@@ -91,4 +92,35 @@ test('a recording that cannot be written is refused before the session begins', 
   writeFileSync(dir, 'a file where the directory should be');
   const about = { node: 'n', user: 'u', id: '00000000', size: { cols: 1, rows: 1 } };
   await assert.rejects(recordings.start(about), { code: 'EDGE_ERR_TERMINAL_RECORDING' });
+});
+
+test('a disk that is full ends the recording, not the session, and the next one has room again', async (t) => {
+  const mounted = mountTmpfs(t, 64 * 1024);
+  if ('why' in mounted) {
+    t.skip(mounted.why);
+    return;
+  }
+  const errors: string[] = [];
+  const log = {
+    ...silentLogger,
+    error: (text: string, fields?: object) => errors.push(`${text} ${JSON.stringify(fields)}`),
+  };
+  const recordings = new Recordings(mounted.dir, { clock: new FakeClock(), log });
+  const about = { node: 'n', user: 'u', size: { cols: 80, rows: 24 } };
+  const recorder = await recordings.start({ ...about, id: '00000000' });
+  for (let count = 0; count < 50; count++) {
+    recorder.output(Buffer.from(`${count} ${'z'.repeat(4000)}\r\n`));
+    await new Promise(setImmediate);
+  }
+  await recorder.end();
+  assert.equal(errors.length, 1);
+  assert.match(errors[0] ?? '', /a recording ends early .*no space left on device/u);
+  const kept = readFileSync(join(mounted.dir, recorder.name), 'utf8');
+  assert.ok(kept.length > 32 * 1024, String(kept.length));
+  assert.ok(parseCast(kept).events.length > 5, 'what was written before can be replayed');
+  rmSync(join(mounted.dir, recorder.name));
+  const next = await recordings.start({ ...about, id: '00000001' });
+  next.output(Buffer.from('again'));
+  await next.end();
+  assert.match(readFileSync(join(mounted.dir, next.name), 'utf8'), /again/u);
 });
