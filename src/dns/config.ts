@@ -28,7 +28,7 @@ export interface DnsLimits {
   /** Finished UDP answers kept by the bytes of their query, and what those take together; all are forgotten beyond. */
   maxRemembered: number;
   maxRememberedBytes: number;
-  /** TCP connections open at once. */
+  /** TCP connections open at once; for one more the longest idle one is closed. */
   maxConnections: number;
   /** Queries of one TCP connection being answered at once; more are left unread. */
   maxPipelined: number;

@@ -40,7 +40,7 @@ export class Counters {
   mismatches = 0;
   upstreamQueries = 0;
   upstreamFailures = 0;
-  /** TCP connections closed at the limit. */
+  /** TCP connections that found the limit reached and none of the others idle. */
   connectionsRefused = 0;
   /** Faults of this program that were answered SERVFAIL. */
   internalErrors = 0;

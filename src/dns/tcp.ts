@@ -25,7 +25,8 @@ export function listenTcp(address: HostPort, options: TcpListenerOptions): Promi
   const { counters, log, connections } = options;
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     const isAllowed = options.allowRemoteClients || isLoopbackHost(plainAddress(socket));
-    if (!isAllowed || connections.size >= options.limits.maxConnections) {
+    const isFull = isAllowed && connections.size >= options.limits.maxConnections;
+    if (!isAllowed || (isFull && !closeLongestIdle(connections))) {
       if (isAllowed) counters.connectionsRefused += 1;
       else {
         counters.dropped += 1;
@@ -47,6 +48,18 @@ export function listenTcp(address: HostPort, options: TcpListenerOptions): Promi
       resolve(server);
     });
   });
+}
+
+/** Makes room for another one (RFC 7766 6.2.3 lets a server); false when all have a query in hand. */
+function closeLongestIdle(connections: Set<TcpConnection>): boolean {
+  let chosen: TcpConnection | undefined;
+  for (const connection of connections) {
+    if (connection.idleSince < (chosen?.idleSince ?? Number.POSITIVE_INFINITY)) chosen = connection;
+  }
+  if (chosen === undefined) return false;
+  connections.delete(chosen); // its close event comes later
+  chosen.destroy();
+  return true;
 }
 
 function plainAddress(socket: Socket): string {
@@ -80,10 +93,14 @@ export class TcpConnection {
     socket.on('error', () => socket.destroy()); // a client that went away; nothing to report
   }
 
+  /** When its last query was answered; infinite while one is being answered, milliseconds of the clock. */
+  get idleSince(): number {
+    return this.#open === 0 ? this.#lastQueryAt : Number.POSITIVE_INFINITY;
+  }
+
   /** Closes it when no whole query came for the limit and none is being answered. */
   closeIfIdle(now: number): void {
-    if (this.#open === 0 && now - this.#lastQueryAt >= this.#options.limits.idleTimeoutMs)
-      this.#socket.destroy();
+    if (now - this.idleSince >= this.#options.limits.idleTimeoutMs) this.#socket.destroy();
   }
 
   /** Closes it at once. */

@@ -5,6 +5,7 @@ import { createSocket } from 'node:dgram';
 import { Resolver } from 'node:dns/promises';
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import type { Socket } from 'node:net';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { decode, encode } from 'dns-packet';
@@ -58,6 +59,14 @@ function framed(message: Buffer): Buffer {
   const prefix = Buffer.alloc(2);
   prefix.writeUInt16BE(message.length);
   return Buffer.concat([prefix, message]);
+}
+
+/** Asks for a mapped name over a connection that stays open. */
+async function askOver(socket: Socket, id: number): Promise<void> {
+  const answered = once(socket, 'data');
+  socket.write(framed(question('mysql', id)));
+  const [answer] = (await answered) as [Buffer];
+  assert.equal(answer.readUInt16BE(2), id);
 }
 
 /** Everything a TCP server sends until it closes or `count` messages are there, as ids. */
@@ -196,11 +205,36 @@ describe('TCP', () => {
     await waitFor(() => server.stats().tcpConnections === 0, { what: 'the connection forgotten' });
   });
 
-  test('closes connections over the limit and goes on serving the others', async (t) => {
-    const { port, server } = await startServer(t, { limits: { maxConnections: 1 } });
+  test('beyond the limit the longest idle connection makes room', async (t) => {
+    const { port, server } = await startServer(t, { limits: { maxConnections: 2 } });
+    const open = async (count: number): Promise<Socket> => {
+      const socket = connect(port, HOST);
+      t.after(() => socket.destroy());
+      await waitFor(() => server.stats().tcpConnections === count, { what: `connection ${count}` });
+      return socket;
+    };
+    const first = await open(1);
+    const second = await open(2);
+    const closed = once(second.resume(), 'close');
+    await askOver(first, 1);
+    const third = await open(2);
+    await closed;
+    await askOver(third, 3);
+    await askOver(first, 4);
+    assert.equal(server.stats().tcpConnectionsRefused, 0);
+  });
+
+  test('beyond the limit, with queries in hand on all connections, further ones are closed', async (t) => {
+    const silent = createSocket('udp4').bind(0, HOST);
+    await once(silent, 'listening');
+    t.after(() => silent.close());
+    const upstreams = [{ host: HOST, port: silent.address().port }];
+    const { port, server } = await startServer(t, { upstreams, limits: { maxConnections: 1 } });
     const first = connect(port, HOST);
-    first.write(framed(question('mysql', 1)));
-    await waitFor(() => server.stats().tcpConnections === 1, { what: 'first connection' });
+    t.after(() => first.destroy());
+    const isAsked = once(silent, 'message');
+    first.write(framed(question('elsewhere.example', 1)));
+    await isAsked;
     const second = connect(port, HOST);
     second.on('error', () => {}); // a reset is a fine way to refuse
     second.resume();
