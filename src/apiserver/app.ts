@@ -20,7 +20,7 @@ import {
 import { addHealth } from './handlers/health.ts';
 import { OpenApi } from './handlers/openapi.ts';
 import { readBoolean } from './handlers/parameters.ts';
-import { indentForPeople } from './handlers/pretty.ts';
+import { indentForPeople, isForPeople } from './handlers/pretty.ts';
 import { patchObject } from './handlers/patch.ts';
 import { getObject, listObjects } from './handlers/read.ts';
 import { errorResponse, toStatusError, withWarnings } from './handlers/respond.ts';
@@ -47,14 +47,13 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
   addHealth(app, deps);
   app.get('/version', () => getVersion(commit));
 
-  app.use(async (_, next) => {
-    const problem = deps.notServing();
-    if (problem !== undefined) throw statusError('ServiceUnavailable', problem, { retryAfterSeconds: 1 });
-    await next();
+  app.use('/edge/v1/join', (c, next) => {
+    refuseUnlessServing(deps);
+    return limited(c, deps, next);
   });
-  app.use('/edge/v1/join', (c, next) => limited(c, deps, next));
   if (deps.nodeApi !== undefined) addOpenNodeRoutes(app, deps.nodeApi, deps.node);
-  app.use(async (c, next) => {
+  app.use((c, next) => {
+    refuseUnlessServing(deps);
     const identity = deps.authenticate({
       transport: c.env.transport,
       authorization: c.req.header('authorization'),
@@ -63,15 +62,23 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
     c.set('identity', identity); // a refusal below is its own
     if (c.env.incoming === undefined || mayImpersonate(c.env.incoming.rawHeaders))
       c.set('identity', impersonate(identity, c.req.raw.headers));
-    await limited(c, deps, next);
+    return limited(c, deps, next);
   });
   if (deps.nodeApi !== undefined) addNodeRoutes(app, deps, deps.nodeApi);
-  app.use(compressLarge);
-  app.use(indentForPeople);
+  app.use(async (c, next) => {
+    await next();
+    if (isForPeople(c)) await indentForPeople(c);
+    if (c.req.method === 'GET') await compressLarge(c);
+  });
   addDiscovery(app, deps);
   addReviews(app, deps);
   addResources(app, deps);
   return app;
+}
+
+function refuseUnlessServing({ notServing }: ApiDeps): void {
+  const problem = notServing();
+  if (problem !== undefined) throw statusError('ServiceUnavailable', problem, { retryAfterSeconds: 1 });
 }
 
 /** Counts a request against its client's limits until it is answered, a watch until it ends. */

@@ -112,17 +112,20 @@ function covers(list: readonly string[], value: string): boolean {
 
 /** Whether an identity may do something on the API server of `node`. */
 export function authorize(identity: Identity, attributes: Attributes, node: string): Decision {
-  const matching = identity.roles
-    .flatMap((role): readonly Rule[] => rulesOf(role, node, identity.username))
-    .filter(
-      (rule) =>
+  let restricted: Rule | undefined;
+  for (const role of identity.roles) {
+    for (const rule of rulesOf(role, node, identity.username)) {
+      const isMatch =
         covers(rule.verbs, attributes.verb) &&
         covers(rule.groups, attributes.group) &&
         covers(rule.resources, attributes.resource) &&
-        (rule.names === undefined || (attributes.name !== undefined && rule.names.includes(attributes.name))),
-    );
-  const isFree = matching.some((rule) => rule.only === undefined);
-  return { allowed: matching.length > 0, only: isFree ? undefined : matching[0]?.only };
+        (rule.names === undefined || (attributes.name !== undefined && rule.names.includes(attributes.name)));
+      if (!isMatch) continue;
+      if (rule.only === undefined) return { allowed: true, only: undefined };
+      restricted ??= rule;
+    }
+  }
+  return { allowed: restricted !== undefined, only: restricted?.only };
 }
 
 function originOf(object: KubeObject): string {

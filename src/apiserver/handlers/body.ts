@@ -1,5 +1,4 @@
 /** Reads request bodies: bounded, JSON or YAML, with repeated fields found. */
-import { StringDecoder } from 'node:string_decoder';
 import { badRequest, statusError } from '../../api/status.ts';
 import { errorMessage } from '../../lib/errors.ts';
 import { parseYaml } from '../../lib/yaml.ts';
@@ -83,12 +82,12 @@ export function unsupportedMediaType(accepted: readonly string[]): Error {
 
 /** Decodes JSON; throws a 400 Status. */
 export function decodeJson(bytes: Buffer): Body {
-  const text = new StringDecoder('utf8').end(bytes);
+  const text = bytes.toString();
   try {
     const value = JSON.parse(text) as unknown;
     return {
       value,
-      repeated: findDuplicateFields(text).map((path) => `duplicate field ${JSON.stringify(path)}`),
+      repeated: findDuplicateFields(text, value).map((path) => `duplicate field ${JSON.stringify(path)}`),
     };
   } catch (err) {
     throw badRequest(`the request body is not valid JSON: ${errorMessage(err)}`);

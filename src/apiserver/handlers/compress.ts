@@ -16,10 +16,8 @@ export function acceptsGzip(c: ApiContext): boolean {
   return accepted.some((entry) => /^gzip(?:;q=(?!0(?:\.0*)?$).*)?$/u.test(entry));
 }
 
-/** Compresses what `next` answered when it is large and the client reads gzip. */
-export async function compressLarge(c: ApiContext, next: () => Promise<void>): Promise<void> {
-  await next();
-  if (c.req.method !== 'GET') return;
+/** Compresses an answer to a GET when it is large and the client reads gzip. */
+export async function compressLarge(c: ApiContext): Promise<void> {
   const { res } = c;
   const bytes = Number(res.headers.get('content-length') ?? 0); // watches and empty answers have none
   if (res.status !== 200 || bytes < MIN_BYTES || !acceptsGzip(c)) return;

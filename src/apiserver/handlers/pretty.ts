@@ -6,16 +6,15 @@ const PEOPLE = /^(?:curl|Wget|Mozilla)\//u;
 /** Longer answers are for programs. */
 const MAX_BYTES = 1024 * 1024;
 
-function isWanted(c: ApiContext): boolean {
+/** Whether the answer is to be indented; a look that costs less than one at the answer. */
+export function isForPeople(c: ApiContext): boolean {
   const asked = c.req.query('pretty');
   if (asked !== undefined) return asked !== 'false' && asked !== '0';
   return PEOPLE.test(c.req.header('user-agent') ?? '');
 }
 
-/** Indents what `next` answered. */
-export async function indentForPeople(c: ApiContext, next: () => Promise<void>): Promise<void> {
-  await next();
-  if (!isWanted(c)) return; // first: the headers of an answer cost more to look at
+/** Indents an answer. */
+export async function indentForPeople(c: ApiContext): Promise<void> {
   const { res } = c;
   const bytes = Number(res.headers.get('content-length') ?? 0); // watches have none
   const isPlain = res.headers.get('content-type') === 'application/json' && !res.headers.has('etag');

@@ -4,7 +4,7 @@ import { isEqualJson } from '../../lib/json.ts';
 import { isRecord, itemsByElement, memberSchema, shapeOf } from './field-schema.ts';
 import { FieldSet } from './field-set.ts';
 import { memberElement } from './path-element.ts';
-import type { FieldPath, PathElement } from './path-element.ts';
+import type { FieldPath } from './path-element.ts';
 
 /** The fields of a value: leaves, list items, keys of maps, and whatever is empty or null. */
 export function fieldsOf(schema: JsonSchema, value: unknown): FieldSet {
@@ -77,22 +77,39 @@ function compare(
     if (before !== undefined && after !== undefined && !isEqualJson(before, after)) found.modified.push(path);
     return;
   }
-  const { old, now } =
-    shape === 'map'
-      ? { old: members(before), now: members(after) }
-      : { old: items(schema, before), now: items(schema, after) };
-  for (const element of new Set([...old.keys(), ...now.keys()])) {
-    const below = shape === 'map' ? memberSchema(schema, element.slice(2)).schema : schema?.items;
-    compare(below, old.get(element), now.get(element), [...path, element], found);
-  }
+  if (shape === 'map') compareMembers(schema, before, after, path, found);
+  else compareItems(schema, before, after, path, found);
 }
 
-function members(value: unknown): Map<PathElement, unknown> {
-  return new Map(
-    Object.entries(isRecord(value) ? value : {}).map(([name, member]) => [memberElement(name), member]),
-  );
+/** Most of an object is the same before and after a write: nothing is made for that part. */
+function compareMembers(
+  schema: JsonSchema | undefined,
+  before: unknown,
+  after: unknown,
+  path: FieldPath,
+  found: Found,
+): void {
+  const old = isRecord(before) ? before : {};
+  const now = isRecord(after) ? after : {};
+  const compareMember = (name: string, ours: unknown, theirs: unknown): void => {
+    if (isEqualJson(ours, theirs)) return;
+    compare(memberSchema(schema, name).schema, ours, theirs, [...path, memberElement(name)], found);
+  };
+  for (const name of Object.keys(old))
+    compareMember(name, old[name], Object.hasOwn(now, name) ? now[name] : undefined);
+  for (const name of Object.keys(now))
+    if (!Object.hasOwn(old, name)) compareMember(name, undefined, now[name]);
 }
 
-function items(schema: JsonSchema | undefined, value: unknown): Map<PathElement, unknown> {
-  return itemsByElement(schema, Array.isArray(value) ? value : []);
+function compareItems(
+  schema: JsonSchema | undefined,
+  before: unknown,
+  after: unknown,
+  path: FieldPath,
+  found: Found,
+): void {
+  const old = itemsByElement(schema, Array.isArray(before) ? before : []);
+  const now = itemsByElement(schema, Array.isArray(after) ? after : []);
+  for (const element of new Set([...old.keys(), ...now.keys()]))
+    compare(schema?.items, old.get(element), now.get(element), [...path, element], found);
 }

@@ -1,8 +1,10 @@
-/** Sets of field paths as tries; the operations make new sets and never change their operands. */
+/** Sets of field paths as tries; the operations never change their operands, and give one back where it is the result. */
 import type { FieldPath, PathElement } from './path-element.ts';
 
 /** A set of paths. A path may be a member, lead to members, or both. */
 export class FieldSet {
+  static readonly #EMPTY = new FieldSet(new Set(), new Map());
+
   readonly #members: Set<PathElement>;
   readonly #children: Map<PathElement, FieldSet>;
 
@@ -13,9 +15,9 @@ export class FieldSet {
 
   /** Creates a set of paths. */
   static of(paths: Iterable<FieldPath> = []): FieldSet {
-    const set = new FieldSet(new Set(), new Map());
-    for (const path of paths) set.#insert(path, 0);
-    return set;
+    let set: FieldSet | undefined;
+    for (const path of paths) (set ??= new FieldSet(new Set(), new Map())).#insert(path, 0);
+    return set ?? FieldSet.#EMPTY;
   }
 
   /** Creates a set from its top level: `members` are in it, `children` hold what lies below an element. */
@@ -35,7 +37,7 @@ export class FieldSet {
       return;
     }
     let child = this.#children.get(element);
-    if (child === undefined) this.#children.set(element, (child = FieldSet.of()));
+    if (child === undefined) this.#children.set(element, (child = new FieldSet(new Set(), new Map())));
     child.#insert(path, at + 1);
   }
 
@@ -70,22 +72,43 @@ export class FieldSet {
 
   /** Paths of either set. */
   union(other: FieldSet): FieldSet {
-    const children = new Map(this.#children);
+    if (other.isEmpty) return this;
+    if (this.isEmpty) return other;
+    let [members, children] = [this.#members, this.#children];
+    for (const element of other.#members) {
+      if (members.has(element)) continue;
+      if (members === this.#members) members = new Set(members);
+      members.add(element);
+    }
     for (const [element, theirs] of other.#children) {
       const ours = children.get(element);
-      children.set(element, ours === undefined ? theirs : ours.union(theirs));
+      const both = ours === undefined ? theirs : ours.union(theirs);
+      if (both === ours) continue;
+      if (children === this.#children) children = new Map(children);
+      children.set(element, both);
     }
-    return new FieldSet(new Set([...this.#members, ...other.#members]), children);
+    const isSame = members === this.#members && children === this.#children;
+    return isSame ? this : new FieldSet(members, children);
   }
 
   /** Paths of this set that are not in the other; a path goes without what lies below it. */
   difference(other: FieldSet): FieldSet {
-    const members = [...this.#members].filter((element) => !other.#members.has(element));
-    const children = [...this.#children].map(([element, ours]) => {
-      const theirs = other.#children.get(element);
-      return [element, theirs === undefined ? ours : ours.difference(theirs)] as const;
-    });
-    return FieldSet.node(members, children);
+    let [members, children] = [this.#members, this.#children];
+    for (const element of other.#members) {
+      if (!members.has(element)) continue;
+      if (members === this.#members) members = new Set(members);
+      members.delete(element);
+    }
+    for (const [element, theirs] of other.#children) {
+      const ours = children.get(element);
+      const rest = ours?.difference(theirs);
+      if (rest === undefined || rest === ours) continue;
+      if (children === this.#children) children = new Map(children);
+      if (rest.isEmpty) children.delete(element);
+      else children.set(element, rest);
+    }
+    const isSame = members === this.#members && children === this.#children;
+    return isSame ? this : new FieldSet(members, children);
   }
 
   /** Paths of both sets. */
@@ -100,6 +123,7 @@ export class FieldSet {
   }
 
   equals(other: FieldSet): boolean {
+    if (this === other) return true;
     if (this.#members.size !== other.#members.size || this.#children.size !== other.#children.size)
       return false;
     for (const element of this.#members) if (!other.#members.has(element)) return false;

@@ -6,12 +6,21 @@ import type { PathElement } from './path-element.ts';
 /** Deeper than any schema here; bounds the recursion over what clients send. */
 const MAX_DEPTH = 100;
 
-/** Writes a set; its members are sorted, so equal sets give equal texts. */
+/** What was written of a set; neither it nor the set ever changes. An owner has the same one for many writes. */
+const written = new WeakMap<FieldSet, Record<string, unknown>>();
+
+/** Writes a set; its members are sorted, so equal sets give equal texts. The result is shared. */
 export function encodeFields(set: FieldSet): Record<string, unknown> {
+  let fields = written.get(set);
+  if (fields === undefined) written.set(set, (fields = writeFields(set)));
+  return fields;
+}
+
+function writeFields(set: FieldSet): Record<string, unknown> {
   const out: [string, unknown][] = [];
   for (const element of [...new Set([...set.members, ...set.children.keys()])].sort()) {
     const child = set.children.get(element);
-    const below = child === undefined ? {} : encodeFields(child);
+    const below = child === undefined ? {} : writeFields(child);
     const isBoth = child !== undefined && set.members.has(element);
     out.push([element, isBoth ? { '.': {}, ...below } : below]);
   }

@@ -129,12 +129,13 @@ export function encodeOwners(owners: readonly Owner[]): ManagedFieldsEntry[] {
 }
 
 /** Folds the oldest owners of updates into `ancient-changes` when there are more than ten. */
-export function foldOldest(owners: readonly Owner[]): Owner[] {
+export function foldOldest(owners: readonly Owner[]): readonly Owner[] {
+  if (owners.length <= MAX_UPDATERS) return owners;
   const updaters = owners
     .filter((owner) => owner.operation === 'Update' && !owner.fields.isEmpty)
     .sort((a, b) => seconds(a) - seconds(b) || (a.manager < b.manager ? -1 : 1));
   const excess = updaters.length - MAX_UPDATERS;
-  if (excess <= 0) return [...owners];
+  if (excess <= 0) return owners;
   const oldest = updaters.slice(0, excess + 1);
   const folded: Owner = {
     manager: FOLDED_UPDATERS,

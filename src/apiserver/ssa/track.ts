@@ -26,8 +26,8 @@ export function withOwners(
   const bare = withoutOwners(next);
   if (
     current !== undefined &&
-    isEqualJson(bare, withoutOwners(current)) &&
-    isSameOwnership(owners, ownersOf(current))
+    isSameOwnership(owners, ownersOf(current)) &&
+    isEqualJson(bare, withoutOwners(current))
   ) {
     return current;
   }
@@ -54,21 +54,16 @@ export function trackUpdate({ schema, current, next, given, writer, time }: Upda
   if (next === current && given === undefined) return current;
   const base = requestedOwners(current, given, writer);
   if (current !== undefined && base.length === 0) return withOwners(current, next, []);
-  const before = current === undefined ? {} : withoutOwners(current);
-  const { added, modified, removed } = compareFields(schema, before, withoutOwners(next));
+  const { added, modified, removed } = compareFields(schema, current ?? {}, next);
   const taken = ownable(added.union(modified));
-  const owners = base.map((owner) => ({
-    ...owner,
-    fields: owner.fields.difference(taken).difference(removed),
-  }));
-  if (!taken.isEmpty) {
-    const own = owners.find((owner) => isSameOwner(owner, writer));
-    if (own === undefined) owners.push({ ...writer, time, fields: taken });
-    else {
-      own.fields = own.fields.union(taken);
-      own.time = time;
-    }
-  }
+  const own = taken.isEmpty ? undefined : base.find((owner) => isSameOwner(owner, writer));
+  const owners = base.map((owner) => {
+    const kept = owner.fields.difference(removed);
+    if (owner === own) return { ...owner, time, fields: kept.union(taken) };
+    const fields = kept.difference(taken);
+    return fields === owner.fields ? owner : { ...owner, fields };
+  });
+  if (!taken.isEmpty && own === undefined) owners.push({ ...writer, time, fields: taken });
   return withOwners(current, next, foldOldest(owners));
 }
 

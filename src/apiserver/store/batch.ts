@@ -47,8 +47,10 @@ export class Batch {
     const type = mutation.action === 'delete' ? 'DELETED' : current === undefined ? 'ADDED' : 'MODIFIED';
     const labels = current?.object.metadata.labels;
     const labelsJson = labels === undefined ? null : JSON.stringify(labels);
-    const head = JSON.stringify({ r: revision, t: type, k: resource, n: name, at: this.at });
-    this.records.push(`${head.slice(0, -1)},"l":${labelsJson ?? 'null'},"o":${json}}`);
+    const [k, n] = [JSON.stringify(resource), JSON.stringify(name)];
+    this.records.push(
+      `{"r":${revision},"t":"${type}","k":${k},"n":${n},"at":${this.at},"l":${labelsJson ?? 'null'},"o":${json}}`,
+    );
     this.bytes += json.length;
     this.revision = revision;
     this.#pending.set(key, type === 'DELETED' ? undefined : stored);

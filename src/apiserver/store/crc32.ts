@@ -1,4 +1,5 @@
-/** CRC-32 (ISO 3309, the polynomial of zlib and gzip); Node 20 has none of its own. */
+/** CRC-32 (ISO 3309, the polynomial of zlib and gzip); Node has one of its own from 20.15 on. */
+import * as zlib from 'node:zlib';
 
 const TABLE = new Uint32Array(256).map((_, byte) => {
   let value = byte;
@@ -6,9 +7,13 @@ const TABLE = new Uint32Array(256).map((_, byte) => {
   return value >>> 0;
 });
 
-/** The checksum of `data`, an unsigned 32-bit number; `seed` continues an earlier one. */
-export function crc32(data: Uint8Array, seed = 0): number {
+/** As crc32, for a Node without it. */
+export function crc32ByTable(data: Uint8Array, seed = 0): number {
   let crc = ~seed;
   for (let at = 0; at < data.length; at++) crc = (crc >>> 8) ^ (TABLE[(crc ^ (data[at] ?? 0)) & 255] ?? 0);
   return ~crc >>> 0;
 }
+
+/** The checksum of `data`, an unsigned 32-bit number; `seed` continues an earlier one. */
+export const crc32: (data: Uint8Array, seed?: number) => number =
+  'crc32' in zlib ? (data, seed = 0) => zlib.crc32(data, seed) : crc32ByTable;
