@@ -31,6 +31,12 @@ const STATEMENTS = {
 } as const;
 
 let library: Promise<SqlJsStatic> | undefined;
+/** The database without rows. */
+let emptyImage: Uint8Array | undefined;
+
+/** Where the header of a SQLite file has its page size and how many pages it has (file format, 1.3). */
+const PAGE_SIZE_AT = 16;
+const PAGE_COUNT_AT = 28;
 
 /** The database. */
 export class SqliteImage {
@@ -41,14 +47,34 @@ export class SqliteImage {
     this.#database = database;
   }
 
-  /** Opens an exported image, or an empty database with the schema. Throws what SQLite says when it is no database. */
-  static async open(image?: Uint8Array): Promise<SqliteImage> {
+  /** Opens an exported image. Throws what SQLite says when it is no database. */
+  static async open(image: Uint8Array): Promise<SqliteImage> {
     library ??= initSqlJs({ wasmBinary: wasmBinary.buffer });
     const { Database } = await library;
-    const database = new Database(image);
+    return SqliteImage.#of(new Database(image));
+  }
+
+  /**
+   * Opens a database with the schema and no rows. `expectedBytes` is how long it will be, about: a file in memory that
+   * grows is copied again and again.
+   */
+  static async create(expectedBytes: number): Promise<SqliteImage> {
+    library ??= initSqlJs({ wasmBinary: wasmBinary.buffer });
+    const { Database } = await library;
+    if (emptyImage === undefined) {
+      const database = new Database();
+      database.run(schema);
+      emptyImage = database.export();
+      database.close();
+    }
+    const sized = new Uint8Array(Math.max(expectedBytes, emptyImage.length));
+    sized.set(emptyImage); // SQLite counts the pages by the header and takes what follows as it needs it
+    return SqliteImage.#of(new Database(sized));
+  }
+
+  static #of(database: Database): SqliteImage {
     // an image is filled once and used only when that went well: there is nothing to roll back to
     database.run('PRAGMA journal_mode = OFF');
-    if (image === undefined) database.run(schema);
     return new SqliteImage(database);
   }
 
@@ -145,7 +171,10 @@ export class SqliteImage {
 
   /** The whole database as a SQLite file; copies it. Not inside a transaction. */
   export(): Uint8Array {
-    return this.#database.export();
+    const file = this.#database.export();
+    const header = new DataView(file.buffer, file.byteOffset);
+    const pageSize = header.getUint16(PAGE_SIZE_AT);
+    return file.subarray(0, header.getUint32(PAGE_COUNT_AT) * pageSize);
   }
 
   close(): void {

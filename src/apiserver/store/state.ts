@@ -13,6 +13,10 @@ export interface StoreState {
   events: readonly HistoryEvent[];
 }
 
+/** What a row takes beside its value, and how much longer a file is than its rows; measured, and only a guess. */
+const ROW_BYTES = 100;
+const FILL = 1.1;
+
 /** Rows that are written before other work gets its turn, a few milliseconds. */
 const STEP_ROWS = 200;
 
@@ -21,9 +25,17 @@ export function captureState(revision: number, objects: ObjectIndex, history: Hi
   return { revision, floor: history.floor, objects: objects.all(), events: history.all() };
 }
 
+/** How long the file will be, about. */
+function expectedBytes(objects: readonly StoredObject[], events: readonly HistoryEvent[]): number {
+  let bytes = 0;
+  for (const { json } of objects) bytes += json.length + ROW_BYTES;
+  for (const { change } of events) bytes += change.stored.json.length + ROW_BYTES;
+  return Math.ceil(bytes * FILL);
+}
+
 /** Makes the SQLite file of a state; pauses, so that a large one does not hold up requests. */
 export async function encodeState({ revision, floor, objects, events }: StoreState): Promise<Uint8Array> {
-  const image = await SqliteImage.open();
+  const image = await SqliteImage.create(expectedBytes(objects, events));
   try {
     image.control('BEGIN');
     let rows = 0;
