@@ -119,6 +119,7 @@ test('each Router gets its own token, and one that is exchanged breaks no connec
     ({ services }) => new Set(services[0]?.providers.map(({ router }) => router)).size === 2,
     'the provider at both Routers',
   );
+  await phaseOf(consumer, 'two', 'online'); // it has seen the change too
   write('token-3', 'token-2');
   await consumer.process.waitFor(
     () => (consumer.process.stderr.match(/configuration changed, applied/gu) ?? []).length >= 2,
