@@ -16,6 +16,7 @@ import { createNameService } from '../sidecar/names.ts';
 import { buildConfig, RESOLV_CONF } from '../sidecar/options.ts';
 import { sidecarOptions } from '../sidecar/settings.ts';
 import type { SidecarConfig } from '../sidecar/options.ts';
+import { isRouter } from '../sidecar/router-shape.ts';
 import { createSidecar } from '../sidecar/sidecar.ts';
 import { createFrpClient } from '../tunnel/frpc/client.ts';
 import { accessLoader, connectionOptions } from './connection.ts';
@@ -106,7 +107,10 @@ export async function run(argv: readonly string[], programName: string): Promise
     log,
     registry: context.registry,
     drainTimeoutMs: context.drainTimeoutMs,
-    routers: createInformer<Router>({ client, resource: ROUTERS }, { clock: systemClock, log }),
+    routers: createInformer<Router>(
+      { client, resource: ROUTERS, isWanted: isRouter },
+      { clock: systemClock, log },
+    ),
     readConfig,
     createClient: (frpc, clientLog) =>
       createFrpClient(frpc, { clock: systemClock, random: Math.random, log: clientLog }),

@@ -33,6 +33,14 @@ class FakeServer implements FrpServer {
 
   async stop(drainMs: number): Promise<void> {
     this.calls.push(`stop ${drainMs}`);
+    while (this.isResumable && this.calls.at(-1) !== 'resume') await new Promise(setImmediate);
+  }
+
+  isResumable = false;
+  async resume(config: FrpServerConfig): Promise<boolean> {
+    this.config = config;
+    this.calls.push('resume');
+    return this.isResumable;
   }
 
   async reconfigure(config: FrpServerConfig): Promise<void> {
@@ -364,6 +372,26 @@ test('a deleted object drains the server, and a new one starts another', async (
   assert.equal(servers.length, 2);
   assert.ok(statuses.length > before);
   assert.equal(statuses.at(-1)?.traffic?.connections, 6);
+  await router.stop();
+});
+
+test('an object that is made anew while the server still drains takes it up again', async () => {
+  const { clock, router, apply, remove, run, servers, statuses } = setup();
+  run();
+  apply({});
+  await clock.advanceAsync(100);
+  const [server] = servers;
+  assert.ok(server);
+  server.isResumable = true;
+  remove();
+  await clock.advanceAsync(100);
+  apply({ bindPort: 7001 });
+  await clock.advanceAsync(100);
+  assert.deepEqual(server.calls, ['start', 'stop 7000', 'resume']);
+  assert.equal(server.config.bindPort, 7001);
+  assert.equal(servers.length, 1);
+  assert.equal(statuses.at(-1)?.traffic?.connections, 3, 'counted once');
+  server.isResumable = false;
   await router.stop();
 });
 

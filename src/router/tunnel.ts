@@ -54,6 +54,8 @@ export class Tunnel {
   #server: FrpServer | undefined;
   #config: FrpServerConfig | undefined;
   #past = EMPTY_TOTALS;
+  /** The one that drains and may be taken up again, and what was counted before it. */
+  #retired: { server: FrpServer; past: typeof EMPTY_TOTALS } | undefined;
 
   constructor(deps: TunnelDeps) {
     this.#deps = deps;
@@ -103,7 +105,7 @@ export class Tunnel {
   /** Starts or reconfigures the server. When it rejects, what served before serves on. */
   async apply(config: FrpServerConfig): Promise<void> {
     if (this.#server === undefined) {
-      this.#server = await this.#create(config);
+      this.#server = (await this.#takeUp(config)) ?? (await this.#create(config));
       this.#balancer.invalidate();
       this.#deps.log.info('tunnel server listens', { addr: config.bindAddr, port: this.#server.port });
     } else if (!isDeepStrictEqual(config, this.#config)) {
@@ -114,6 +116,15 @@ export class Tunnel {
       this.#deps.log.warn('clients need no token; set one, or give --token-file');
     }
     this.#config = config;
+  }
+
+  /** An object that is removed and made anew, as `kubectl replace --force` does, costs no connection. */
+  async #takeUp(config: FrpServerConfig): Promise<FrpServer | undefined> {
+    const retired = this.#retired;
+    if (retired === undefined || !(await retired.server.resume(config))) return undefined;
+    this.#retired = undefined;
+    this.#past = retired.past;
+    return retired.server;
   }
 
   async #create(config: FrpServerConfig): Promise<FrpServer> {
@@ -137,15 +148,20 @@ export class Tunnel {
     return server;
   }
 
-  /** Stops accepting at once and drains behind the scenes; another server may start meanwhile. */
+  /** Stops accepting at once and drains behind the scenes; until that is done apply() takes the server up again. */
   retire(drainMs: number): void {
     const server = this.#server;
     if (server === undefined) return;
+    const retired = { server, past: this.#past };
     this.#past = this.view().totals;
+    this.#retired = retired;
     this.#server = undefined;
     this.#config = undefined;
     this.#balancer.invalidate();
-    const drain = this.#end(server, drainMs).finally(() => this.#draining.delete(drain));
+    const drain = this.#end(server, drainMs).finally(() => {
+      this.#draining.delete(drain);
+      if (this.#retired === retired) this.#retired = undefined;
+    });
     this.#draining.add(drain);
   }
 

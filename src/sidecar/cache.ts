@@ -7,6 +7,7 @@ import { writeFileAtomic } from '../lib/atomic-file.ts';
 import type { Clock, Timer } from '../lib/clock.ts';
 import { errorCode, errorMessage } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
+import { isRecord, isRouter } from './router-shape.ts';
 
 /** The content of the cache. */
 export interface CachedState {
@@ -111,41 +112,8 @@ export function parseState(text: string): CachedState {
   };
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** Checks what the sidecar reads of a Router, since the file is not validated by the apiserver. */
-function isRouter(value: unknown): value is Router {
-  if (!isRecord(value) || !isRecord(value['metadata']) || !isRecord(value['spec'])) return false;
-  const { frps } = value['spec'];
-  const { status } = value;
-  if (
-    typeof value['metadata']['name'] !== 'string' ||
-    !isRecord(frps) ||
-    typeof frps['bindPort'] !== 'number'
-  )
-    return false;
-  if (status === undefined) return true;
-  if (
-    !isRecord(status) ||
-    !['addresses', 'conditions', 'activeServices'].every((key) => isOptionalList(status[key]))
-  )
-    return false;
-  const addresses = (status['addresses'] ?? []) as Record<string, unknown>[];
-  if (!addresses.every(({ type, address }) => typeof type === 'string' && typeof address === 'string'))
-    return false;
-  return ((status['activeServices'] ?? []) as Record<string, unknown>[]).every((service) =>
-    isOptionalList(service['providers']),
-  );
-}
-
 function isPortList(value: unknown): boolean {
   return Array.isArray(value) && value.every((port) => Number.isInteger(port) && port >= 1 && port <= 65_535);
-}
-
-function isOptionalList(value: unknown): boolean {
-  return value === undefined || (Array.isArray(value) && value.every(isRecord));
 }
 
 /** Leaves out what changes with every connection, so that an unchanged cache is not written again. */

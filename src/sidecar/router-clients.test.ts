@@ -96,15 +96,20 @@ test('a Router that vanishes keeps the client that carries connections, until it
   assert.equal(clock.pendingTimers, 0);
 });
 
-test('a token that is exchanged while the client is online is used from the next login on', () => {
+test('another token or port while the client is online counts from the next login on, another host at once', () => {
   const { clients, made } = setUp();
   clients.reconcile([target('a', { token: 'old' })]);
   made[0]?.to('online');
-  clients.reconcile([target('a', { token: 'new' })]);
+  const moved = { token: 'new', addresses: [{ ...first, port: 7001 }] };
+  clients.reconcile([target('a', moved)]);
   assert.equal(made.length, 1);
   made[0]?.to('waiting');
-  clients.reconcile([target('a', { token: 'new' })]);
+  clients.reconcile([target('a', moved)]);
   assert.deepEqual([made.length, made[0]?.phase, made[1]?.config.token], [2, 'stopped', 'new']);
+  assert.deepEqual(made[1]?.config.server, moved.addresses[0]);
+  made[1]?.to('online');
+  clients.reconcile([target('a', { token: 'new', addresses: [second] })]);
+  assert.deepEqual([made.length, made[1]?.phase], [3, 'stopped']);
 });
 
 test('another address or token makes another client, another pool size does not', () => {

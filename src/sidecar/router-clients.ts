@@ -57,9 +57,9 @@ const LINGER_MS = 60_000;
 
 /** What a client was made from. */
 interface Fingerprint {
-  /** Where it is connected to, as whom and how; another one is another connection. */
+  /** Which host it is connected to, as whom and how; another one is another connection. */
   connection: string;
-  /** What it proves itself with, and whom it believes: of no concern to a session that stands. */
+  /** The port, what it proves itself with, and whom it believes: of no concern to a session that stands. */
   login: string;
 }
 
@@ -182,7 +182,7 @@ export function createRouterClients(deps: RouterClientsDeps): RouterClients {
     if (address === undefined) return;
     const { connection, login } = fingerprint(target, address);
     if (connection === entry.fingerprint.connection) {
-      // A token that is exchanged breaks no connection: the next login uses it.
+      // A token that is exchanged, or a Router that listens on another port, breaks no connection: the next login follows.
       if (login === entry.fingerprint.login || entry.client.phase === 'online') return;
     }
     deps.log.info('router changed, reconnecting', {
@@ -246,7 +246,7 @@ function fingerprint(target: ClientTarget, address: ServerAddress): Fingerprint 
   const { token, user, clientId, tls, tcpMux, additionalScopes, isWatched } = target.settings(address);
   return {
     connection: JSON.stringify([
-      formatServerAddress(address),
+      'path' in address ? address.path : address.host,
       user,
       clientId,
       tls !== undefined,
@@ -254,6 +254,6 @@ function fingerprint(target: ClientTarget, address: ServerAddress): Fingerprint 
       additionalScopes,
       isWatched ?? false,
     ]),
-    login: JSON.stringify([token, tls ?? null]),
+    login: JSON.stringify([formatServerAddress(address), token, tls ?? null]),
   };
 }

@@ -281,6 +281,28 @@ test('reconfigure moves the port and keeps sessions; a port in use leaves the ol
   await assert.rejects(ask(before, 'x'), { code: 'ECONNREFUSED' });
 });
 
+test('a server that still waits for a connection serves on when it is resumed, one that has stopped does not', async (t) => {
+  const server = await startServer(t);
+  const client = await startClient(t, portOf(server));
+  await publish(client, await listenTcp(t, (socket) => socket.pipe(socket)));
+  const stream = await client.openVisitor({ proxyName: 'web.default.pod', secretKey: 'key' });
+  const seen = collect(stream);
+  const before = portOf(server);
+  const stopped = server.stop(60_000);
+  await assert.rejects(ask(before, 'x'), { code: 'ECONNREFUSED' });
+  const taken = await listenTcp(t, (socket) => socket.destroy());
+  await assert.rejects(server.resume({ ...SERVER_CONFIG, bindPort: taken }), { code: 'EDGE_ERR_LISTEN' });
+  assert.equal(await server.resume({ ...SERVER_CONFIG, bindPort: before }), true);
+  await stopped;
+  stream.write(Buffer.from('still here'));
+  await waitFor(() => seen.text() === 'still here', { what: 'echo' });
+  assert.equal(client.phase, 'online');
+  await startClient(t, portOf(server), { clientId: 'another' });
+  stream.destroy();
+  await server.stop(0);
+  assert.equal(await server.resume(SERVER_CONFIG), false);
+});
+
 for (const [what, bytes] of [
   ['garbage', randomBytes(64)],
   ['an HTTP request', Buffer.from('GET / HTTP/1.1\r\n\r\n')],

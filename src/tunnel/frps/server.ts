@@ -65,6 +65,7 @@ class TunnelServer implements FrpServer {
   #refusedLogins = 0;
   #droppedConnections = 0;
   #isStopped = false;
+  #isDraining = false;
 
   constructor(config: FrpServerConfig, hooks: FrpServerHooks, deps: FrpServerDeps) {
     this.#config = config;
@@ -136,13 +137,33 @@ class TunnelServer implements FrpServer {
     closeListener(this.#unix);
     this.#guard.stop();
     const deadline = this.#clock.now() + drainMs;
-    while (this.#totals.endingConnections > 0 && this.#clock.now() < deadline) await sleep(this.#clock, 50);
+    this.#isDraining = true;
+    while (this.#isStopped && this.#totals.endingConnections > 0 && this.#clock.now() < deadline)
+      await sleep(this.#clock, 50);
+    if (!this.#isStopped) return; // resumed
+    this.#isDraining = false;
     const reason = new TunnelError('closed', 'server is stopping');
     for (const session of this.#sessions.values()) session.close(reason);
     this.#totals.abortAll(reason);
     for (const mux of this.#acceptor.muxes) mux.close(reason);
     this.#tcp = undefined;
     this.#unix = undefined;
+  }
+
+  async resume(config: FrpServerConfig): Promise<boolean> {
+    if (!this.#isDraining) return false;
+    await this.#bind(config);
+    if (!this.#isDraining) {
+      closeListener(this.#tcp);
+      closeListener(this.#unix);
+      return false;
+    }
+    this.#isDraining = false;
+    this.#isStopped = false;
+    this.#config = config;
+    this.#proxies.allowPorts(config.allowPorts);
+    this.#guard.start();
+    return true;
   }
 
   sessions(): SessionInfo[] {

@@ -181,6 +181,11 @@ export interface FrpServer {
   /** Stops accepting, waits up to `drainMs` for open connections, then closes everything. */
   stop(drainMs: number): Promise<void>;
   /**
+   * Serves again, with another configuration, while stop() still waits for connections: sessions and connections stay.
+   * False when there is nothing left to take up. Rejects with EDGE_ERR_LISTEN, and goes on stopping.
+   */
+  resume(config: FrpServerConfig): Promise<boolean>;
+  /**
    * Applies a changed configuration. Sessions and connections stay; a changed address is bound before the old
    * one is released, and when that fails the old configuration stays in force and the call rejects.
    */

@@ -1,0 +1,143 @@
+/** A sidecar among things that go wrong on purpose: an API server that raves, a Router's object that goes, a full disk. */
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import { test } from 'node:test';
+import type { TestContext } from 'node:test';
+import { API_VERSION, ROUTERS } from '../../src/api/edge.ts';
+import type { Router } from '../../src/api/gen/types.ts';
+import { dial, startEcho } from '../support/echo-service.ts';
+import type { TcpUser } from '../support/echo-service.ts';
+import { freePorts } from '../support/ports.ts';
+import { startNode, whenServed } from '../support/sidecar-world.ts';
+import { waitFor } from '../support/wait.ts';
+
+/** A node with a Router, a provider of `web` and a consumer that uses it. */
+async function startUse(t: TestContext, port: number, env: Record<string, string> = {}) {
+  const node = await startNode(t);
+  await node.createRouter('node-1');
+  const router = node.startRouter('node-1');
+  const echo = await startEcho(t);
+  const provider = await node.startSidecar('provider', { SIDECAR_EXPORTED_SERVICES: `web=${echo.port}` });
+  const consumer = await node.startSidecar('consumer', { SIDECAR_MAPPED_SERVICES: `web:${port}`, ...env });
+  const where = await whenServed(consumer, 'web');
+  return { node, router, echo, provider, consumer, where };
+}
+
+/** Sends something and waits for it to come back. */
+async function echoes(user: TcpUser, text: string): Promise<void> {
+  const before = user.received;
+  user.socket.write(text);
+  await waitFor(() => user.received === `${before}${text}`, { what: `the echo of ${text}` });
+}
+
+const RAVINGS: Readonly<Record<string, (path: string) => [status: number, type: string, body: string]>> = {
+  errors: () => [500, 'application/json', '{"kind":"Status","status":"Failure","code":500,"message":"oops"}'],
+  pages: () => [200, 'text/html', '<html><body>Welcome to the hotel. Please log in.</body></html>'],
+  garbage: () => [200, 'application/json', '{"items":[{"metadata":{"name":"node-1"}'],
+  'other things': () => [200, 'application/json', '[1,2,3]'],
+  'broken objects': (path) =>
+    path.includes('watch=')
+      ? [
+          200,
+          'application/json',
+          '{"type":"ADDED","object":{"metadata":{"name":"x"}}}\n{"type":"MODIFIED"}\n7\n',
+        ]
+      : [
+          200,
+          'application/json',
+          '{"metadata":{"resourceVersion":"1"},"items":[null,{},{"metadata":{"name":"y"},"spec":7}]}',
+        ],
+};
+
+test('an API server that answers with errors, pages or garbage breaks no connection, old or new', async (t) => {
+  const { node, consumer, where } = await startUse(t, 18_140);
+  const old = dial(t, where);
+  await echoes(old, 'before');
+  await node.apiserver.kill();
+  await consumer.until(({ apiserver }) => !apiserver.connected, 'API server away');
+  let rave = RAVINGS['errors'];
+  let requests = 0;
+  const raving = createServer((request, response) => {
+    requests++;
+    const [status, type, body] = rave?.(request.url ?? '') ?? [500, '', ''];
+    response.writeHead(status, { 'content-type': type }).end(body);
+  });
+  await new Promise<void>((resolve) => {
+    raving.listen(Number(new URL(node.server).port), '127.0.0.1', resolve);
+  });
+  t.after(() => void raving.close());
+  for (const [what, answer] of Object.entries(RAVINGS)) {
+    rave = answer;
+    const asked = requests;
+    const since = performance.now();
+    await waitFor(() => requests >= asked + 3, { what: `three requests that get ${what}` });
+    await echoes(old, ` during ${what}`);
+    if (what !== 'broken objects') await echoes(dial(t, where), `new during ${what}`);
+    // Three programs ask here, each about once a second.
+    const perSecond = (requests - asked) / Math.max((performance.now() - since) / 1000, 1);
+    assert.ok(perSecond < 30, `${perSecond} requests a second during ${what}`);
+  }
+  const lines = consumer.process.stderr.split('\n').length;
+  assert.ok(lines < 60, `${lines} lines of log:\n${consumer.process.stderr}`);
+  assert.doesNotMatch(consumer.process.stderr, /cannot apply the current state|unhandled/u);
+  raving.closeAllConnections();
+  await new Promise<void>((resolve) => {
+    raving.close(() => resolve());
+  });
+  await node.startApiserver();
+  await consumer.until(({ apiserver }) => apiserver.connected, 'the API server back');
+  await echoes(old, ' after');
+  await echoes(dial(t, where), 'new after');
+});
+
+test("a Router's object that is removed and made anew breaks no connection", async (t) => {
+  const { node, router, consumer, where } = await startUse(t, 18_141);
+  const old = dial(t, where);
+  await echoes(old, 'before');
+  const { spec } = await node.client.get<Router>(ROUTERS, 'node-1');
+  await node.client.delete(ROUTERS, 'node-1');
+  await router.waitForLine(/the Router object was deleted, draining/u);
+  await consumer.until(({ routers }) => routers.length === 0, 'no Router');
+  await echoes(old, ' meanwhile');
+  const waiting = dial(t, where);
+  await consumer.until(({ parked }) => parked.parked === 1, 'one that waits');
+  await node.client.create<Router>(ROUTERS, {
+    apiVersion: API_VERSION,
+    kind: 'Router',
+    metadata: { name: 'node-1' },
+    spec,
+  });
+  await echoes(waiting, 'waited');
+  await echoes(old, ' after');
+  await echoes(dial(t, where), 'new');
+  assert.equal((await consumer.status()).services[0]?.connections, 3);
+});
+
+test('a Router that moves to another port breaks no connection', async (t) => {
+  const { node, router, consumer, provider, where } = await startUse(t, 18_142);
+  const old = dial(t, where);
+  await echoes(old, 'before');
+  const [bindPort = 0] = await freePorts(1);
+  await node.client.patch(ROUTERS, 'node-1', { spec: { frps: { bindPort } } }, { type: 'merge' });
+  await router.waitForLine(/tunnel server reconfigured/u);
+  await waitFor(
+    async () => (await node.client.get<Router>(ROUTERS, 'node-1')).status?.observedGeneration === 2,
+    { what: 'the status' },
+  );
+  for (let round = 0; round < 3; round++) await echoes(dial(t, where), `new ${round}`);
+  await echoes(old, ' after');
+  await router.kill();
+  node.startRouter('node-1');
+  await waitFor(
+    async () => {
+      const user = dial(t, where);
+      user.socket.write('x');
+      return (await user.first) === 'x';
+    },
+    { what: 'an answer by way of the new port' },
+  );
+  for (const sidecar of [consumer, provider]) {
+    const { routers } = await sidecar.status();
+    assert.equal(routers[0]?.address, `127.0.0.1:${bindPort}`);
+  }
+});
