@@ -28,6 +28,7 @@ import { reviewAccess, reviewRules, reviewSelf } from './handlers/reviews.ts';
 import { watchObjects } from './handlers/watch.ts';
 import { createObject, updateObject } from './handlers/write.ts';
 import { addNodeRoutes, addOpenNodeRoutes } from './node/routes.ts';
+import { coreResources, createCoreStore } from './registry/core-resources.ts';
 import { createCrdStore, crdResource } from './registry/crd-resource.ts';
 import type { Identity } from './auth/roles.ts';
 import type { Resource } from './registry/resources.ts';
@@ -70,9 +71,10 @@ export function createApp(deps: ApiDeps): Hono<ApiEnv> {
     if (isForPeople(c)) await indentForPeople(c);
     if (c.req.method === 'GET') await compressLarge(c);
   });
-  addDiscovery(app, deps);
+  const served = servedResources(deps);
+  addDiscovery(app, deps, served);
   addReviews(app, deps);
-  addResources(app, deps);
+  addResources(app, served);
   return app;
 }
 
@@ -98,11 +100,34 @@ async function limited(c: ApiContext, deps: ApiDeps, next: () => Promise<void>):
   }
 }
 
-function addDiscovery(app: Hono<ApiEnv>, { resources }: ApiDeps): void {
+/** A resource and the parts that serve it: what is built in has a store of its own. */
+interface Served {
+  resource: Resource;
+  of: ApiDeps;
+}
+
+/** Everything that is served, in the order of discovery. */
+function servedResources(deps: ApiDeps): Served[] {
+  const own = [...deps.resources.values()];
+  const now = deps.clock.wallNow();
+  const crds = createCrdStore(
+    own.map(({ crd }) => crd),
+    now,
+  );
+  const core = createCoreStore(now);
+  return [
+    ...own.map((resource) => ({ resource, of: deps })),
+    { resource: crdResource, of: { ...deps, store: crds } },
+    ...coreResources.map((resource) => ({ resource, of: { ...deps, store: core } })),
+  ];
+}
+
+function addDiscovery(app: Hono<ApiEnv>, { resources }: ApiDeps, served: readonly Served[]): void {
   const openApi = new OpenApi(resources.values());
-  const discovered = new Map([...resources, [crdResource.plural, crdResource]]);
+  const discovered = served.map(({ resource }) => resource);
   app.get('/', () => getPaths(discovered));
-  app.get('/api', (c) => getLegacyVersions(c));
+  app.get('/api', (c) => getLegacyVersions(c, discovered));
+  app.get('/api/:version', (c) => getResources(discovered, '', c.req.param('version')));
   app.get('/apis', (c) => getGroups(c, discovered));
   app.get('/apis/:group', (c) => getGroup(discovered, c.req.param('group')));
   app.get('/apis/:group/:version', (c) =>
@@ -123,23 +148,28 @@ function addReviews(app: Hono<ApiEnv>, deps: ApiDeps): void {
   }
 }
 
-function addResources(app: Hono<ApiEnv>, deps: ApiDeps): void {
-  const crds = [...deps.resources.values()].map(({ crd }) => crd);
-  const crdDeps: ApiDeps = { ...deps, store: createCrdStore(crds, deps.clock.wallNow()) };
-  const find = (c: ApiContext): { resource: Resource; of: ApiDeps } => {
-    const { group, version, resource: plural } = c.req.param() as Record<string, string | undefined>;
-    const isCrd = group === crdResource.group;
-    const resource = isCrd ? crdResource : deps.resources.get(plural ?? '');
-    const isServed =
-      resource?.plural === plural && resource?.group === group && resource?.version === version;
-    if (resource === undefined || !isServed) throw unknownResource();
-    return { resource, of: isCrd ? crdDeps : deps };
+function addResources(app: Hono<ApiEnv>, served: readonly Served[]): void {
+  const byPath = new Map(
+    served.map((entry) => [`${entry.resource.apiVersion}/${entry.resource.plural}`, entry]),
+  );
+  // the longer paths first: /api/v1/namespaces/NAME/events is no subresource of a namespace
+  for (const base of ['/api/:version/namespaces/:namespace', '/api/:version', '/apis/:group/:version'])
+    addPaths(app, base, byPath);
+}
+
+function addPaths(app: Hono<ApiEnv>, base: string, served: ReadonlyMap<string, Served>): void {
+  const find = (c: ApiContext): Served => {
+    const { group, version, namespace, resource: plural } = c.req.param() as Record<string, string>;
+    const found = served.get([...(group === undefined ? [] : [group]), version, plural].join('/'));
+    if (found === undefined || (namespace !== undefined && !found.resource.isNamespaced))
+      throw unknownResource();
+    return found;
   };
   const refuse = (c: ApiContext): never => {
     const verb = c.req.method === 'POST' ? 'create' : c.req.method.toLowerCase();
     throw methodNotAllowed(find(c).resource, verb);
   };
-  const collection = '/apis/:group/:version/:resource';
+  const collection = `${base}/:resource`;
   const call = (c: ApiContext, verb: string): Call => {
     const { resource, of } = find(c);
     const call = startCall(c, of, resource, { verb });
@@ -156,10 +186,8 @@ function addResources(app: Hono<ApiEnv>, deps: ApiDeps): void {
   app.all(collection, refuse);
 
   // the old form of watches
-  app.get('/apis/:group/:version/watch/:resource', (c) => watchObjects(call(c, 'watch')));
-  app.get('/apis/:group/:version/watch/:resource/:name', (c) =>
-    watchObjects(call(c, 'watch'), c.req.param('name')),
-  );
+  app.get(`${base}/watch/:resource`, (c) => watchObjects(call(c, 'watch')));
+  app.get(`${base}/watch/:resource/:name`, (c) => watchObjects(call(c, 'watch'), c.req.param('name')));
 
   const object = `${collection}/:name`;
   const named = (c: ApiContext, verb: string, subresource?: Subresource): [Call, string] => {
@@ -182,7 +210,7 @@ function addResources(app: Hono<ApiEnv>, deps: ApiDeps): void {
   app.patch(status, (c) => patchObject(...named(c, 'patch', 'status'), 'status'));
   app.all(status, refuse);
   app.all(`${object}/:subresource`, (c) => {
-    throw notFound(find(c).resource, c.req.param('name'));
+    throw notFound(find(c).resource, c.req.param('name') ?? '');
   });
 }
 

@@ -336,6 +336,71 @@ test('the CRDs are a resource of its own that can be read, watched for and not w
   }
 });
 
+test('the core group has a namespace, and no events and no services, which can be looked for and not written', async () => {
+  assert.deepEqual((await api.send('GET', '/api')).object['versions'], ['v1']);
+  const { resources, groupVersion } = (await api.send('GET', '/api/v1')).object as unknown as {
+    resources: { name: string; namespaced: boolean; verbs: string[] }[];
+    groupVersion: string;
+  };
+  assert.equal(groupVersion, 'v1');
+  assert.deepEqual(
+    resources.map(({ name, namespaced }) => [name, namespaced]),
+    [
+      ['events', true],
+      ['namespaces', false],
+      ['services', true],
+    ],
+  );
+  const accept = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList';
+  const aggregated = await api.send('GET', '/api', { headers: { accept } });
+  const { items } = aggregated.object as unknown as {
+    items: { metadata: object; versions: { resources: { resource: string; scope: string }[] }[] }[];
+  };
+  assert.deepEqual(items[0]?.metadata, {}, 'the core group has no name');
+  assert.deepEqual(
+    items[0].versions[0]?.resources.map(({ resource, scope }) => [resource, scope]),
+    [
+      ['events', 'Namespaced'],
+      ['namespaces', 'Cluster'],
+      ['services', 'Namespaced'],
+    ],
+  );
+  assert.doesNotMatch((await api.send('GET', '/apis')).text, /"name":""/u);
+  const about =
+    'fieldSelector=involvedObject.kind%3DRouter,involvedObject.name%3Dr1,involvedObject.uid%3D1&limit=500';
+  for (const path of ['/api/v1/events', '/api/v1/namespaces/default/events']) {
+    const { code, object } = await api.send('GET', `${path}?${about}`);
+    assert.equal(code, 200, path);
+    assert.deepEqual([object.kind, object.apiVersion, object['items']], ['EventList', 'v1', []], path);
+  }
+  const { rows } = (await api.send('GET', '/api/v1/namespaces', { headers: { accept: TABLE } }))
+    .object as unknown as { rows: { cells: string[] }[] };
+  assert.deepEqual(
+    rows.map(({ cells }) => cells.slice(0, 2)),
+    [['default', 'Active']],
+  );
+  assert.equal((await api.send('GET', '/api/v1/namespaces/default')).object.metadata.name, 'default');
+  const missing = await api.send('GET', '/api/v1/namespaces/other');
+  assert.equal(missing.status.message, 'namespaces "other" not found');
+  assert.equal((await api.send('GET', '/api/v1/namespaces/default/services/x')).code, 404);
+  for (const path of [
+    '/api/v2',
+    '/api/v1/pods',
+    '/api/v1/routers',
+    '/api/v1/namespaces/default/namespaces',
+    '/api/v1/namespaces/default/pods',
+    '/apis/edge.example.com/v1/namespaces/default/routers',
+  ]) {
+    const { code, status } = await api.send('GET', path);
+    assert.equal(code, 404, path);
+    assert.equal(status.message, 'the server could not find the requested resource', path);
+  }
+  const event = { apiVersion: 'v1', kind: 'Event', metadata: { name: 'e' } };
+  const refused = await api.send('POST', '/api/v1/namespaces/default/events', { body: event });
+  assert.equal(refused.code, 405);
+  assert.equal(refused.status.message, 'create is not supported on resources of kind "events"');
+});
+
 test('health tells its checks, the root its paths, and an unknown subresource is an object not found', async () => {
   const verbose = await api.send('GET', '/readyz?verbose');
   assert.equal(verbose.text, '[+]ping ok\n[+]serving ok\nreadyz check passed\n');

@@ -12,6 +12,10 @@ const RESOURCES = [
   'nodemaintenances',
   'nodemaintenances/status',
   'customresourcedefinitions',
+  'events',
+  'namespaces',
+  'services',
+  'secrets',
   'backup',
 ] as const;
 const NAMES = [NODE, 'node-2', undefined] as const;
@@ -22,9 +26,9 @@ const CHANGES = new Set(['create', 'update', 'patch', 'delete']);
 /** What is allowed, said the long way round: `all`, `mirrors` or nothing. */
 function expected(role: Role, verb: string, resource: string, name: string | undefined): string {
   if (role === 'admin') return 'all';
-  if (resource === 'backup') return 'no';
+  if (resource === 'backup' || resource === 'secrets') return 'no';
   if (READS.has(verb)) return 'all';
-  if (resource === 'customresourcedefinitions') return 'no';
+  if (groupOf(resource) !== 'edge.example.com') return 'no';
   switch (role) {
     case 'router':
       if (resource === 'routers/status')
@@ -39,7 +43,10 @@ function expected(role: Role, verb: string, resource: string, name: string | und
   }
 }
 
+const CORE = new Set(['events', 'namespaces', 'services', 'secrets']);
+
 function groupOf(resource: string): string {
+  if (CORE.has(resource)) return '';
   if (resource === 'customresourcedefinitions') return 'apiextensions.k8s.io';
   return resource === 'backup' ? 'node.edge.example.com' : 'edge.example.com';
 }

@@ -49,6 +49,11 @@ const READ_CRDS: Rule = {
   groups: ['apiextensions.k8s.io'],
   resources: ['customresourcedefinitions'],
 };
+const READ_CORE: Rule = {
+  verbs: ['get', 'list', 'watch'],
+  groups: [''],
+  resources: ['events', 'namespaces', 'services'],
+};
 const CHANGE = ['create', 'update', 'patch', 'delete'] as const;
 
 /** The node a client belongs to, by the name in its certificate; the server's own for names that tell none. */
@@ -59,7 +64,8 @@ export function memberOf(username: string, node: string): string {
 
 /** The rules of a role on the API server of `node`, for a client of that name. */
 export function rulesOf(role: Role, node: string, username: string): readonly Rule[] {
-  return [...RULES[role](node, memberOf(username, node)), ...(role === 'admin' ? [] : [READ, READ_CRDS])];
+  const reads = role === 'admin' ? [] : [READ, READ_CRDS, READ_CORE];
+  return [...RULES[role](node, memberOf(username, node)), ...reads];
 }
 
 const MAINTENANCES = ['nodemaintenances', 'nodemaintenances/status'];

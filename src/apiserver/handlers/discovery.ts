@@ -66,16 +66,24 @@ function groupVersions(resources: Iterable<Resource>): Map<string, Map<string, R
   return groups;
 }
 
-/** GET /api: no core group is served. */
-export function getLegacyVersions(c: ApiContext): Response {
+/** The group without a name, whose paths begin with /api. */
+const CORE = '';
+
+/** GET /api: the versions of the core group. */
+export function getLegacyVersions(c: ApiContext, resources: Iterable<Resource>): Response {
+  const versions = groupVersions(resources).get(CORE) ?? new Map<string, Resource[]>();
   const v = wantedAggregation(c);
-  if (v !== undefined) return aggregated(c, v, []);
-  return jsonResponse({ kind: 'APIVersions', versions: [], serverAddressByClientCIDRs: [] });
+  if (v !== undefined) return aggregated(c, v, [aggregatedGroup({}, versions)]);
+  return jsonResponse({
+    kind: 'APIVersions',
+    versions: [...versions.keys()],
+    serverAddressByClientCIDRs: [],
+  });
 }
 
 /** GET /apis. */
-export function getGroups(c: ApiContext, resources: ReadonlyMap<string, Resource>): Response {
-  const groups = groupVersions(resources.values());
+export function getGroups(c: ApiContext, resources: Iterable<Resource>): Response {
+  const groups = namedGroups(resources);
   const v = wantedAggregation(c);
   if (v === undefined) {
     return jsonResponse({
@@ -84,15 +92,28 @@ export function getGroups(c: ApiContext, resources: ReadonlyMap<string, Resource
       groups: [...groups].map(([name, versions]) => group(name, versions)),
     });
   }
-  const items = [...groups].map(([name, versions]) => ({
-    metadata: { name },
+  return aggregated(
+    c,
+    v,
+    [...groups].map(([name, versions]) => aggregatedGroup({ name }, versions)),
+  );
+}
+
+function namedGroups(resources: Iterable<Resource>): Map<string, Map<string, Resource[]>> {
+  const groups = groupVersions(resources);
+  groups.delete(CORE);
+  return groups;
+}
+
+function aggregatedGroup(metadata: { name?: string }, versions: ReadonlyMap<string, Resource[]>): unknown {
+  return {
+    metadata,
     versions: [...versions].map(([version, entries]) => ({
       version,
       freshness: 'Current',
       resources: entries.map((resource) => aggregatedResource(resource)),
     })),
-  }));
-  return aggregated(c, v, items);
+  };
 }
 
 function aggregatedResource(resource: Resource): unknown {
@@ -100,7 +121,7 @@ function aggregatedResource(resource: Resource): unknown {
   return {
     resource: resource.plural,
     responseKind,
-    scope: 'Cluster',
+    scope: resource.isNamespaced ? 'Namespaced' : 'Cluster',
     singularResource: resource.singular,
     verbs: resource.verbs,
     ...(resource.shortNames.length > 0 ? { shortNames: resource.shortNames } : {}),
@@ -117,25 +138,21 @@ function group(name: string, versions: ReadonlyMap<string, unknown>): Record<str
 }
 
 /** GET /apis/GROUP; throws a 404 Status for a group that is not served. */
-export function getGroup(resources: ReadonlyMap<string, Resource>, name: string): Response {
-  const versions = groupVersions(resources.values()).get(name);
+export function getGroup(resources: Iterable<Resource>, name: string): Response {
+  const versions = namedGroups(resources).get(name);
   if (versions === undefined) throw unknownResource();
   return jsonResponse({ kind: 'APIGroup', apiVersion: 'v1', ...group(name, versions) });
 }
 
-/** GET /apis/GROUP/VERSION; throws a 404 Status for one that is not served. */
-export function getResources(
-  resources: ReadonlyMap<string, Resource>,
-  name: string,
-  version: string,
-): Response {
-  const entries = groupVersions(resources.values()).get(name)?.get(version);
-  if (entries === undefined) throw unknownResource();
+/** GET /apis/GROUP/VERSION, and /api/VERSION for the core group; throws a 404 Status for one that is not served. */
+export function getResources(resources: Iterable<Resource>, name: string, version: string): Response {
+  const entries = groupVersions(resources).get(name)?.get(version);
+  if (entries?.[0] === undefined) throw unknownResource();
   const list = entries.flatMap((resource) => [
     {
       name: resource.plural,
       singularName: resource.singular,
-      namespaced: false,
+      namespaced: resource.isNamespaced,
       kind: resource.kind,
       verbs: resource.verbs,
       ...(resource.shortNames.length > 0 ? { shortNames: resource.shortNames } : {}),
@@ -146,7 +163,7 @@ export function getResources(
           {
             name: `${resource.plural}/status`,
             singularName: '',
-            namespaced: false,
+            namespaced: resource.isNamespaced,
             kind: resource.kind,
             verbs: resource.statusVerbs,
           },
@@ -156,20 +173,20 @@ export function getResources(
   return jsonResponse({
     kind: 'APIResourceList',
     apiVersion: 'v1',
-    groupVersion: `${name}/${version}`,
+    groupVersion: entries[0].apiVersion,
     resources: list,
   });
 }
 
 /** GET /: the paths that there are. */
-export function getPaths(resources: ReadonlyMap<string, Resource>): Response {
-  const groups = [...groupVersions(resources.values())].flatMap(([name, versions]) => [
+export function getPaths(resources: Iterable<Resource>): Response {
+  const groups = [...namedGroups(resources)].flatMap(([name, versions]) => [
     `/apis/${name}`,
     ...[...versions.keys()].map((version) => `/apis/${name}/${version}`),
   ]);
   const health = ['healthz', 'livez', 'readyz'].map((name) => `/${name}`);
   return jsonResponse({
-    paths: ['/api', '/apis', ...groups, ...health, '/openapi/v2', '/openapi/v3', '/version'],
+    paths: ['/api', '/api/v1', '/apis', ...groups, ...health, '/openapi/v2', '/openapi/v3', '/version'],
   });
 }
 

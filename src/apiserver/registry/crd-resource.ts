@@ -1,11 +1,12 @@
 /** The CRDs themselves as a resource that can be read, listed and watched: what installs the same kinds elsewhere. */
 import { createHash } from 'node:crypto';
 import type { CustomResourceDefinition } from '../../api/crd.ts';
+import type { KubeObject } from '../../api/meta.ts';
 import { rfc3339 } from '../../lib/clock.ts';
-import { StoredObject } from '../store/store.ts';
 import type { ObjectStore } from '../store/store.ts';
 import { createResource } from './resources.ts';
 import type { Resource } from './resources.ts';
+import { BUILT_IN_REVISION, createStaticStore } from './static-store.ts';
 
 const GROUP = 'apiextensions.k8s.io';
 
@@ -43,32 +44,13 @@ export const crdResource: Resource = createResource(
   { isReadOnly: true },
 );
 
-/** What is built in changes with the program alone. */
-const REVISION = 1;
-
 /** A store of CRDs that never changes. */
 export function createCrdStore(crds: Iterable<CustomResourceDefinition>, since: Date): ObjectStore {
-  const { plural } = crdResource;
-  const objects = [...crds]
-    .map((crd) => {
-      const { name } = crd.metadata;
-      return new StoredObject(plural, name, REVISION, JSON.stringify(shown(crd, rfc3339(since))));
-    })
-    .sort((a, b) => (a.name < b.name ? -1 : 1));
-  return {
-    revision: REVISION,
-    floor: 0,
-    get: (_, name) => objects.find((stored) => stored.name === name),
-    list: () => objects,
-    write: () => Promise.reject(new Error('the CRDs are built in')),
-    history: () => [],
-    subscribe: () => ({ stop: () => {} }),
-    close: () => Promise.resolve(),
-  };
+  return createStaticStore({ [crdResource.plural]: [...crds].map((crd) => shown(crd, rfc3339(since))) });
 }
 
 /** A CRD as a server shows it: established, because what is built in cannot fail to be. */
-function shown(crd: CustomResourceDefinition, time: string): unknown {
+function shown(crd: CustomResourceDefinition, time: string): KubeObject {
   const { names, versions } = crd.spec;
   const conditions = ['NamesAccepted', 'Established'].map((type) => ({
     type,
@@ -84,7 +66,7 @@ function shown(crd: CustomResourceDefinition, time: string): unknown {
     metadata: {
       ...crd.metadata,
       uid: uidOf(crd.metadata.name),
-      resourceVersion: String(REVISION),
+      resourceVersion: String(BUILT_IN_REVISION),
       generation: 1,
       creationTimestamp: time,
     },

@@ -18,8 +18,9 @@ export interface Resource {
   crd: CustomResourceDefinition;
   group: string;
   version: string;
-  /** `group/version`. */
+  /** `group/version`, or the version alone for the core group, whose name is empty. */
   apiVersion: string;
+  isNamespaced: boolean;
   plural: string;
   singular: string;
   kind: string;
@@ -65,7 +66,7 @@ const STATUS_VERBS = ['get', 'patch', 'update'] as const;
 /** Makes a resource from its CRD. */
 export function createResource(
   crd: CustomResourceDefinition,
-  options: { isReadOnly?: boolean } = {},
+  options: { isReadOnly?: boolean; selectableFields?: readonly string[] } = {},
 ): Resource {
   const isReadOnly = options.isReadOnly === true;
   const { group, names, versions } = crd.spec;
@@ -77,7 +78,8 @@ export function createResource(
     crd,
     group,
     version: version.name,
-    apiVersion: `${group}/${version.name}`,
+    apiVersion: group === '' ? version.name : `${group}/${version.name}`,
+    isNamespaced: crd.spec.scope === 'Namespaced',
     plural: names.plural,
     singular: names.singular,
     kind: names.kind,
@@ -92,7 +94,7 @@ export function createResource(
       definition,
       path: compileJsonPath(definition.jsonPath),
     })),
-    selectableFields: SELECTABLE_FIELDS[names.plural] ?? [],
+    selectableFields: options.selectableFields ?? SELECTABLE_FIELDS[names.plural] ?? [],
     verbs: isReadOnly ? READ_VERBS : RESOURCE_VERBS,
     statusVerbs: isReadOnly ? [] : STATUS_VERBS,
   };
