@@ -121,9 +121,11 @@ test("Node's resolver gets addresses, services and names", async (t) => {
   assert.deepEqual(await resolver.resolve4('mysql.default.svc', { ttl: true }), [
     { address: '127.0.66.1', ttl: 5 },
   ]);
-  assert.deepEqual(await resolver.resolveSrv('_sql._tcp.mysql.default.svc.cluster.local'), [
-    { name: 'mysql.default.svc.cluster.local', port: 3306, priority: 0, weight: 100 },
-  ]);
+  const services = await resolver.resolveSrv('_sql._tcp.mysql.default.svc.cluster.local');
+  assert.deepEqual(
+    services.map(({ name, port: at, priority, weight }) => ({ name, port: at, priority, weight })),
+    [{ name: 'mysql.default.svc.cluster.local', port: 3306, priority: 0, weight: 100 }],
+  );
   assert.deepEqual(await resolver.reverse('127.0.66.1'), ['mysql.default.svc.cluster.local']);
   await assert.rejects(resolver.resolve6('mysql'), { code: 'ENODATA' });
   await assert.rejects(resolver.resolve4('x.mysql.default.svc'), { code: 'ENOTFOUND' });
