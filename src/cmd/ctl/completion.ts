@@ -3,9 +3,11 @@ import { UsageError } from '../../lib/errors.ts';
 import { createVerb } from './verb.ts';
 
 const VERBS =
-  'get watch describe apply delete patch edit label annotate explain wait status services trace port-forward nodes ssh exec cp ssh-proxy inject backup restore certs join-token join completion version';
+  'get watch describe apply delete patch edit label annotate explain wait status services top trace port-forward nodes ssh exec cp ssh-proxy inject backup restore certs join-token join completion version';
 /** Verbs that take a type and names. */
 const ON_OBJECTS = 'get watch describe delete patch edit label annotate explain wait';
+/** What top is about. */
+const TOPS = 'routers services clients';
 const TYPES = 'routers nodemaintenances all';
 const FLAGS =
   '--output --selector --field-selector --watch --filename --kubeconfig --context --server --data-dir --request-timeout --help';
@@ -34,6 +36,8 @@ _edge_ctl() {
     else
       COMPREPLY=($(compgen -W "$(edge ctl get "\${words[2]}" -o name --request-timeout=2s 2>/dev/null | sed 's|.*/||')" -- "$cur"))
     fi
+  elif [[ \${words[1]} == top ]]; then
+    COMPREPLY=($(compgen -W "${TOPS}" -- "$cur"))
   elif [[ \${words[1]} =~ ^(ssh|ssh-proxy|exec)$ ]]; then
     COMPREPLY=($(compgen -W "$(${NODES})" -- "$cur"))
   elif [[ \${words[1]} == cp ]]; then
@@ -65,6 +69,8 @@ _edge_ctl() {
     else
       compadd $(edge ctl get "\${plain[3]}" -o name --request-timeout=2s 2>/dev/null | sed 's|.*/||')
     fi
+  elif [[ \${plain[2]} == top ]]; then
+    compadd ${TOPS}
   elif [[ \${plain[2]} == (ssh|ssh-proxy|exec) ]]; then
     compadd $(${NODES})
   elif [[ \${plain[2]} == cp ]]; then
@@ -93,6 +99,7 @@ end
 complete -c edge -f -n 'test (count (__edge_ctl_words)) -eq 1' -a 'apiserver router syncer sidecar ctl'
 complete -c edge -f -n '__edge_ctl_at 2' -a '${VERBS}'
 complete -c edge -f -n '__edge_ctl_at 3; and contains -- (__edge_ctl_words)[3] ${ON_OBJECTS}' -a '${TYPES}'
+complete -c edge -f -n '__edge_ctl_at 3; and test (__edge_ctl_words)[3] = top' -a '${TOPS}'
 complete -c edge -f -n '__edge_ctl_at 3; and test (__edge_ctl_words)[3] = completion' -a 'bash zsh fish'
 complete -c edge -f -a '(__edge_ctl_names)'
 function __edge_ctl_verb

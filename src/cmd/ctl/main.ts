@@ -38,6 +38,10 @@ const VERBS: Readonly<Record<string, Verb>> = {
     description: 'show the services of all Routers and their providers',
     load: () => import('./services.ts'),
   },
+  top: {
+    description: 'show what flows through Routers, services and clients',
+    load: () => import('./top.ts'),
+  },
   trace: {
     description: 'follow a service from its name to its target, hop by hop',
     load: () => import('./trace.ts'),

@@ -10,9 +10,12 @@ export function hasColor(): boolean {
   return process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '';
 }
 
+/** A text in the colour of a mark. */
+export function paint(text: string, mark: Mark, isColored: boolean): string {
+  return isColored ? `\u001B[${MARKS[mark][0]}m${text}\u001B[0m` : text;
+}
+
 /** The mark, four characters wide. */
 export function paintMark(mark: Mark, isColored: boolean): string {
-  const [color, word] = MARKS[mark];
-  const text = word.padEnd(4);
-  return isColored ? `\u001B[${color}m${text}\u001B[0m` : text;
+  return paint(MARKS[mark][1].padEnd(4), mark, isColored);
 }

@@ -18,7 +18,7 @@ export interface StatusLine {
 }
 
 /** A status that was not confirmed for longer than this is no longer believed. */
-const HEARTBEAT_LIMIT_MS = 120_000;
+export const HEARTBEAT_LIMIT_MS = 120_000;
 
 function conditionOf(router: Router, type: string): RouterStatusCondition | undefined {
   return router.status?.conditions?.find((condition) => condition.type === type);
@@ -95,7 +95,7 @@ export function mirrorLines(node: string, routers: readonly Router[], nowMs: num
 }
 
 /** The syncer confirms mirrors at rest once a minute; twice that without a word means that it does not run. */
-const CONFIRMATION_LIMIT_MS = 150_000;
+export const CONFIRMATION_LIMIT_MS = 150_000;
 
 function mirrorLine(mirror: Router, nowMs: number): StatusLine {
   const part = `mirror ${mirror.metadata.name ?? ''}`;
