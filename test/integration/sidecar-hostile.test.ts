@@ -1,14 +1,18 @@
 /** A sidecar among things that go wrong on purpose: an API server that raves, a Router's object that goes, a full disk. */
 import assert from 'node:assert/strict';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { API_VERSION, ROUTERS } from '../../src/api/edge.ts';
 import type { Router } from '../../src/api/gen/types.ts';
 import { dial, startEcho } from '../support/echo-service.ts';
 import type { TcpUser } from '../support/echo-service.ts';
+import { residentMiB } from '../support/hostile-peer.ts';
 import { freePorts } from '../support/ports.ts';
 import { startNode, whenServed } from '../support/sidecar-world.ts';
+import { tempDir } from '../support/temp-dir.ts';
 import { waitFor } from '../support/wait.ts';
 
 /** A node with a Router, a provider of `web` and a consumer that uses it. */
@@ -140,4 +144,94 @@ test('a Router that moves to another port breaks no connection', async (t) => {
     const { routers } = await sidecar.status();
     assert.equal(routers[0]?.address, `127.0.0.1:${bindPort}`);
   }
+});
+
+test('many services and reloads in a row leave nothing behind and touch no connection', async (t) => {
+  const config = join(tempDir(t), 'sidecar.yaml');
+  const odd = ['constructor', 'tostring', '0', 'xn--e1afmkfd', `l${'o'.repeat(61)}g`, 'a--b'];
+  const write = (...extra: string[]): void => {
+    const names = [...Array.from({ length: 120 }, (_, at) => `svc${at}`), ...odd, ...extra];
+    writeFileSync(
+      config,
+      JSON.stringify({
+        mappedServices: ['web:18143', ...names.map((name, at) => `${name}:${19_000 + at}`)],
+        services: names.map((name) => ({ name, aliases: [`${name}.example.org`], idleTimeout: '1h' })),
+      }),
+    );
+  };
+  write();
+  const { consumer, where } = await startUse(t, 18_143, {
+    SIDECAR_MAPPED_SERVICES: '',
+    SIDECAR_CONFIG: config,
+  });
+  const areServed = (count: number) =>
+    consumer.until(
+      ({ services }) =>
+        services.length === count && services.every(({ ports }) => ports[0]?.state === 'listening') && 'all',
+      `${count} services`,
+    );
+  await areServed(127);
+  for (const name of odd) assert.match(await consumer.resolve(name), /^127\.0\.66\.\d+$/u, name);
+  const { services } = await consumer.status();
+  assert.equal(new Set(services.map(({ address }) => address)).size, 127);
+  const old = dial(t, where);
+  await echoes(old, 'before');
+  const { pid } = consumer.process;
+  const files = (): number => readdirSync(`/proc/${pid}/fd`).length;
+  const reload = async (round: number): Promise<void> => {
+    write(...(round % 2 === 0 ? ['extra'] : []));
+    const told = (consumer.process.stderr.match(/ reloaded$/gmu) ?? []).length;
+    consumer.process.signal('SIGHUP');
+    await consumer.process.waitFor(
+      () => (consumer.process.stderr.match(/ reloaded$/gmu) ?? []).length > told,
+      `reload ${round}`,
+    );
+  };
+  for (let round = 0; round < 10; round++) await reload(round);
+  await areServed(127);
+  const [filesBefore, memoryBefore] = [files(), residentMiB(pid)];
+  for (let round = 0; round < 40; round++) await reload(round);
+  await areServed(127);
+  assert.ok(files() <= filesBefore + 2, `${filesBefore} open files, then ${files()}`);
+  const grownMiB = residentMiB(pid) - memoryBefore;
+  assert.ok(grownMiB < 50, `grown by ${grownMiB} MiB`);
+  await echoes(old, ' after');
+});
+
+test('a configuration that is deleted is told once, changes nothing, and counts again when it is back', async (t) => {
+  const config = join(tempDir(t), 'sidecar.yaml');
+  const write = (...names: string[]): void =>
+    writeFileSync(config, JSON.stringify({ mappedServices: names }));
+  write('web:18144');
+  const { consumer, where } = await startUse(t, 18_144, {
+    SIDECAR_MAPPED_SERVICES: '',
+    SIDECAR_CONFIG: config,
+  });
+  const old = dial(t, where);
+  await echoes(old, 'before');
+  rmSync(config);
+  await consumer.process.waitForLine(/keeping the old one.*sidecar\.yaml/u);
+  consumer.process.signal('SIGHUP');
+  await consumer.process.waitForLine(/reload failed.*sidecar\.yaml/u);
+  await echoes(dial(t, where), 'meanwhile');
+  assert.equal(consumer.process.stderr.match(/keeping the old one/gu)?.length, 1);
+  write('web:18144', 'db:18145');
+  await consumer.until(({ services }) => services.length === 2, 'the new one');
+  await echoes(old, ' after');
+});
+
+test('a drain has an end, also when it is told to reload meanwhile', async (t) => {
+  const { consumer, where } = await startUse(t, 18_146, { EDGE_DRAIN_TIMEOUT: '1s' });
+  const old = dial(t, where);
+  await echoes(old, 'before');
+  const startedAt = performance.now();
+  consumer.process.signal('SIGTERM');
+  await consumer.process.waitForLine(/draining/u);
+  consumer.process.signal('SIGHUP');
+  await consumer.process.waitForLine(/reload failed.*the sidecar is stopping/u);
+  await echoes(old, ' still served');
+  assert.equal(await old.closed, 'ECONNRESET');
+  await consumer.process.assertExit(0);
+  const tookMs = performance.now() - startedAt;
+  assert.ok(tookMs >= 900 && tookMs < 6000, `ended after ${tookMs} ms`);
 });
