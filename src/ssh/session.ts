@@ -200,34 +200,41 @@ function createSession(
   const open = <T>(
     what: string,
     start: (done: (err: Error | undefined, channel: T) => void) => void,
-  ): Promise<T> =>
-    new Promise<T>((resolve, reject) => {
+  ): Promise<T> => openAs(what, start, (channel) => channel);
+  /** `wrap` sees the channel before anything else happens to it: what comes behind it may be there already. */
+  const openAs = <T, U>(
+    what: string,
+    start: (done: (err: Error | undefined, channel: T) => void) => void,
+    wrap: (channel: T) => U,
+  ): Promise<U> =>
+    new Promise<U>((resolve, reject) => {
       const refuse = (err: unknown): void =>
         reject(new SshError('channel', `${what}: ${errorMessage(err)}`, { cause: err }));
       try {
-        start((err, channel) => (err === undefined ? resolve(channel) : refuse(err)));
+        start((err, channel) => (err === undefined ? resolve(wrap(channel)) : refuse(err)));
       } catch (err) {
         refuse(err); // "Not connected"
       }
     });
   return {
     closed,
-    async shell({ terminal, env }) {
-      const channel = await open<ClientChannel>('the node opens no shell', (done) =>
-        client.shell(terminal ?? false, { env: { ...env } }, done),
-      );
-      return sessionChannel(channel);
-    },
-    async exec(command, { terminal, env }) {
-      const channel = await open<ClientChannel>('the node runs no command', (done) =>
-        client.exec(
-          command,
-          { env: { ...env }, ...(terminal === undefined ? {} : { pty: { ...terminal } }) },
-          done,
-        ),
-      );
-      return sessionChannel(channel);
-    },
+    shell: ({ terminal, env }) =>
+      openAs<ClientChannel, SshChannel>(
+        'the node opens no shell',
+        (done) => client.shell(terminal ?? false, { env: { ...env } }, done),
+        sessionChannel,
+      ),
+    exec: (command, { terminal, env }) =>
+      openAs<ClientChannel, SshChannel>(
+        'the node runs no command',
+        (done) =>
+          client.exec(
+            command,
+            { env: { ...env }, ...(terminal === undefined ? {} : { pty: { ...terminal } }) },
+            done,
+          ),
+        sessionChannel,
+      ),
     sftp: () => open<Sftp>('the node transfers no files (sftp)', (done) => client.sftp(done)),
     connectTo: (host, port) =>
       open<ClientChannel>(`${host}:${port}`, (done) => client.forwardOut('127.0.0.1', 0, host, port, done)),
