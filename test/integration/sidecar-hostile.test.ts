@@ -173,6 +173,7 @@ test('many services and reloads in a row leave nothing behind and touch no conne
   await areServed(127);
   for (const name of odd) assert.match(await consumer.resolve(name), /^127\.0\.66\.\d+$/u, name);
   const { services } = await consumer.status();
+  assert.equal(await consumer.resolve('SVC7.example.org'), await consumer.resolve('svc7'));
   assert.equal(new Set(services.map(({ address }) => address)).size, 127);
   const old = dial(t, where);
   await echoes(old, 'before');

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { dial, startEcho } from '../support/echo-service.ts';
 import type { TcpUser } from '../support/echo-service.ts';
+import { startProcess } from '../support/processes.ts';
 import { startNode, whenServed } from '../support/sidecar-world.ts';
 import type { Sidecar } from '../support/sidecar-world.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -131,6 +132,46 @@ test('a provider that has as many connections as it takes leaves further ones to
     },
     { what: 'the first one again' },
   );
+});
+
+/** A port that takes no connection and refuses none: its program is stopped, and the queue of the kernel is full. */
+async function startHung(t: TestContext): Promise<number> {
+  const script =
+    "require('node:net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, function () { console.log('port ' + this.address().port) })";
+  const hung = startProcess(t, process.execPath, ['-e', script], { name: 'a program that hangs' });
+  const port = Number((await hung.waitForLine(/^port /u)).slice('port '.length));
+  hung.signal('SIGSTOP');
+  const fillers: TcpUser[] = [];
+  const isFull = async (): Promise<boolean> => {
+    const filler = dial(t, { address: '127.0.0.1', port });
+    fillers.push(filler);
+    let isOpen = false;
+    filler.socket.once('connect', () => (isOpen = true));
+    await waitFor(() => isOpen, { what: 'a place in the queue', timeoutMs: 300 }).catch(() => {});
+    return !isOpen;
+  };
+  await waitFor(isFull, { what: 'a full queue' });
+  return port;
+}
+
+test('a target that does not answer in its time is given up, and another provider takes the connection', async (t) => {
+  const node = await startOneRouter(t);
+  const well = await startEcho(t, 'well');
+  const SIDECAR_CONFIG = withServices(t, [{ name: 'web', connectTimeout: '400ms' }]);
+  const pod = await node.startSidecar('pod-1', {
+    SIDECAR_EXPORTED_SERVICES: `web=${await startHung(t)}`,
+    SIDECAR_CONFIG,
+  });
+  await node.startSidecar('pod-2', { SIDECAR_EXPORTED_SERVICES: `web=${well.port}` });
+  const consumer = await node.startSidecar('consumer', {
+    SIDECAR_MAPPED_SERVICES: 'web:18117',
+    SIDECAR_EJECT_AFTER: '0',
+  });
+  await consumer.until(({ services }) => services[0]?.providers.length === 2, 'two providers');
+  const web = await whenServed(consumer, 'web');
+  for (let round = 0; round < 4; round++) assert.equal(await dial(t, web).first, 'well');
+  await pod.process.waitForLine(/cannot reach an exported service.*no answer in 0\.4s/u);
+  assert.ok((await consumer.status()).parked.retried >= 1);
 });
 
 test('connections that wait for a provider are bounded in number and time, and counted', async (t) => {

@@ -14,7 +14,7 @@ import { tempDir } from '../support/temp-dir.ts';
 test('mapped names answer, the others fail or go on, and SIGTERM ends it well', async (t) => {
   const node = await startNode(t);
   const sidecar = await node.startSidecar('pod-1', {
-    SIDECAR_MAPPED_SERVICES: 'mysql:13306,redis.cache:16379',
+    SIDECAR_MAPPED_SERVICES: 'mysql:13306,redis.cache:16379,db.prod.west.example:13317',
     SIDECAR_DNS_UPSTREAM: '127.0.0.9:1',
   });
   await sidecar.until(
@@ -23,7 +23,7 @@ test('mapped names answer, the others fail or go on, and SIGTERM ends it well', 
     'ready',
   );
   const { services } = await sidecar.status();
-  const [mysql, redis] = services;
+  const [mysql, redis, db] = services;
   assert.match(mysql?.address ?? '', /^127\.0\.66\.\d+$/u);
   for (const name of [
     'mysql',
@@ -35,6 +35,8 @@ test('mapped names answer, the others fail or go on, and SIGTERM ends it well', 
     assert.equal(await sidecar.resolve(name), mysql?.address, name);
   }
   assert.equal(await sidecar.resolve('redis.cache.svc'), redis?.address);
+  for (const name of ['db.prod', 'db.prod.svc', 'db.prod.svc.west.example', 'db.prod.west.example'])
+    assert.equal(await sidecar.resolve(name), db?.address, name);
   assert.equal(await sidecar.resolve('nothing.mysql.default.svc.cluster.local'), 'rcode 3');
   assert.equal((await sidecar.get('/readyz')).status, 200);
   assert.match(
@@ -187,7 +189,7 @@ test('mistakes are one line that names them, and status 2', async () => {
     [
       { SIDECAR_MAPPED_SERVICES: 'a,b,c', SIDECAR_IP_RANGE: '127.0.66.0/30' },
       [],
-      /127\.0\.66\.0\/30 has 2 usable addresses, 3 services need one/u,
+      /127\.0\.66\.0\/30 has 2 usable addresses, 3 services need one: none left for c\.default/u,
     ],
     [{ SIDECAR_DNS_ADDR: 'nowhere' }, [], /SIDECAR_DNS_ADDR.*"nowhere"/u],
     [{}, ['--mapped-service', 'x'], /unknown option '--mapped-service'/u],

@@ -1,6 +1,6 @@
 /** `edge syncer` between real API servers: mirrors appear, follow, age and heal; nothing loops. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
@@ -166,6 +166,33 @@ test('a peer taken off the list loses its mirror, a Router that is deleted on it
   syncer.signal('SIGHUP');
   await waitFor(async () => (await mirrorOn(a, 'node-b')) === undefined, { what: 'node-b gone' });
   assert.ok((await mirrorOn(a, 'node-a')) !== undefined);
+});
+
+test('peers come and go with the peers file alone; those that stay, and a file that is gone, change nothing', async (t) => {
+  const [a, b, c] = [
+    await startNode(t, 'node-a'),
+    await startNode(t, 'node-b'),
+    await startNode(t, 'node-c'),
+  ];
+  const path = join(a.dir, 'peers.yaml');
+  const syncer = await startSyncer(t, a, [b]);
+  await untilSynced(a, 'node-b', 'True');
+  const stays = async (): Promise<unknown> => (await mirrorOn(a, 'node-b'))?.metadata.uid;
+  const uid = await stays();
+  writePeers(path, [b, c]);
+  await untilSynced(a, 'node-c', 'True');
+  writeFileSync(path, 'peers: [{node: node-c}]');
+  await syncer.waitForLine(/peers file not accepted.*needs server/u);
+  rmSync(path);
+  await syncer.waitForLine(/peers file not accepted.*no such file/u);
+  await setPort(c, 7300);
+  await untilPort(a, 'node-c', 7300);
+  writePeers(path, [b]);
+  await waitFor(async () => (await mirrorOn(a, 'node-c')) === undefined, { what: 'node-c gone' });
+  assert.equal(await stays(), uid);
+  await untilSynced(a, 'node-b', 'True');
+  assert.equal(syncer.stderr.match(/no such file/gu)?.length, 1);
+  assert.equal(syncer.stderr.match(/following peer[^\n]*node-b/gu)?.length, 1);
 });
 
 test('it waits for an API server that is not there yet', async (t) => {
