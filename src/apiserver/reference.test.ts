@@ -226,6 +226,24 @@ test('a request that fails is warned of its unknown fields all the same', async 
   assert.match(headers.get('warning') ?? '', /unknown field \\"spec\.frps\.bogus\\"/u);
 });
 
+test('a finalizer without a domain is warned of when it is added, and only then', async () => {
+  const warning = ({ headers }: Answer): string => headers.get('warning') ?? '';
+  const created = await create('unwise', { finalizers: ['kubernetes', 'example.com/good', 'bare'] });
+  assert.equal(
+    warning(created),
+    String.raw`299 - "metadata.finalizers: \"bare\": prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"`,
+  );
+  assert.equal(warning(await patch('unwise', { metadata: { labels: { a: 'b' } } })), '');
+  const added = await patch('unwise', {
+    metadata: { finalizers: ['kubernetes', 'example.com/good', 'bare', 'a.b'] },
+  });
+  assert.equal(
+    warning(added),
+    String.raw`299 - "metadata.finalizers: \"a.b\": prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers"`,
+  );
+  assert.equal(warning(await patch('unwise', { metadata: { finalizers: null } })), '');
+});
+
 test('keys that stand twice in YAML count once, with a warning or an error', async () => {
   const raw =
     'apiVersion: edge.example.com/v1\nkind: Router\nmetadata: {name: NAME}\nspec: {frps: {bindPort: 1, bindPort: 2}}\n';

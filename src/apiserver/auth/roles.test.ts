@@ -96,6 +96,22 @@ test('unknown verbs, groups and resources are refused to all but administrators'
   }
 });
 
+test('every role may ask about itself, and about nobody else', () => {
+  for (const role of ROLES) {
+    const identity = { username: 'u', groups: [], roles: [role] };
+    for (const [group, resource, isOwn] of [
+      ['authentication.k8s.io', 'selfsubjectreviews', true],
+      ['authorization.k8s.io', 'selfsubjectaccessreviews', true],
+      ['authorization.k8s.io', 'selfsubjectrulesreviews', true],
+      ['authorization.k8s.io', 'subjectaccessreviews', false],
+      ['authentication.k8s.io', 'tokenreviews', false],
+    ] as const) {
+      const { allowed } = authorize(identity, { verb: 'create', group, resource }, NODE);
+      assert.equal(allowed, isOwn || role === 'admin', `${role} ${resource}`);
+    }
+  }
+});
+
 test('groups give roles by their exact names only', () => {
   assert.deepEqual(rolesOfGroups(['edge:syncer']), ['syncer']);
   assert.deepEqual(rolesOfGroups(['system:masters']), ['admin']);

@@ -54,6 +54,15 @@ const READ_CORE: Rule = {
   groups: [''],
   resources: ['events', 'namespaces', 'services'],
 };
+/** Questions about oneself, which anybody may ask. */
+const ASK_ABOUT_SELF: readonly Rule[] = [
+  {
+    verbs: ['create'],
+    groups: ['authorization.k8s.io'],
+    resources: ['selfsubjectaccessreviews', 'selfsubjectrulesreviews'],
+  },
+  { verbs: ['create'], groups: ['authentication.k8s.io'], resources: ['selfsubjectreviews'] },
+];
 const CHANGE = ['create', 'update', 'patch', 'delete'] as const;
 
 /** The node a client belongs to, by the name in its certificate; the server's own for names that tell none. */
@@ -64,7 +73,7 @@ export function memberOf(username: string, node: string): string {
 
 /** The rules of a role on the API server of `node`, for a client of that name. */
 export function rulesOf(role: Role, node: string, username: string): readonly Rule[] {
-  const reads = role === 'admin' ? [] : [READ, READ_CRDS, READ_CORE];
+  const reads = role === 'admin' ? [] : [READ, READ_CRDS, READ_CORE, ...ASK_ABOUT_SELF];
   return [...RULES[role](node, memberOf(username, node)), ...reads];
 }
 

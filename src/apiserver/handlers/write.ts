@@ -11,6 +11,7 @@ import {
 } from '../../api/status.ts';
 import { decodeObject, isFinished, prepareCreate, prepareUpdate } from '../registry/strategy.ts';
 import type { Decoded, Subresource } from '../registry/strategy.ts';
+import { finalizerWarnings } from '../registry/validate-metadata.ts';
 import type { Mutation, StoredObject } from '../store/store.ts';
 import { readObjectBody } from './body.ts';
 import type { Call } from './context.ts';
@@ -100,6 +101,7 @@ export async function writeObject(
     const current = stored?.object;
     const object = next(current);
     call.guard(current, object);
+    call.warnings.push(...finalizerWarnings(current?.metadata, object.metadata));
     isCreated = current === undefined;
     if (dryRun) computed = object;
     if (dryRun || object === current) return { action: 'keep' };

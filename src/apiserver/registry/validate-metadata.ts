@@ -66,6 +66,21 @@ export function validateMetadata(metadata: ObjectMeta): StatusCause[] {
   return causes;
 }
 
+/** Finalizers that the reference's own controllers release. */
+const STANDARD_FINALIZERS: readonly string[] = [...COLLECTORS, 'kubernetes'];
+
+/** What is unwise about the finalizers that a write adds, in the words of the reference. */
+export function finalizerWarnings(current: ObjectMeta | undefined, next: ObjectMeta): string[] {
+  const added = next.finalizers?.filter((name) => current?.finalizers?.includes(name) !== true) ?? [];
+  return [...new Set(added)]
+    .sort()
+    .filter((name) => !name.includes('/') && !STANDARD_FINALIZERS.includes(name))
+    .map((name) => {
+      const form = name.includes('.') ? 'name including a path (/)' : 'name';
+      return `metadata.finalizers: ${JSON.stringify(name)}: prefer a domain-qualified finalizer ${form} to avoid accidental conflicts with other finalizer writers`;
+    });
+}
+
 function ownerProblems(owners: readonly OwnerReference[]): StatusCause[] {
   const causes: StatusCause[] = [];
   for (const [at, owner] of owners.entries()) {
