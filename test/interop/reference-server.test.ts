@@ -93,6 +93,28 @@ function isEmptyListQuirk(mine: Reply, other: Reply): boolean {
   return mine.code === 200 && other.code === 200 && emptyLists(mine) > emptyLists(other);
 }
 
+/**
+ * The reference loses a container of which an empty list alone is left, also where it was just applied: then owners have
+ * fields in its answer that the object has not. Here it stays.
+ */
+function isLostContainerQuirk(mine: Reply, other: Reply): boolean {
+  const isOwnedAndMissing = ({ object }: Reply): boolean => {
+    const { managedFields = [] } = (object['metadata'] ?? {}) as { managedFields?: ManagedFieldsEntry[] };
+    return managedFields.some(({ fieldsV1 }) => isMissing(fieldsV1 ?? {}, object));
+  };
+  return mine.code === 200 && other.code === 200 && isOwnedAndMissing(other) && !isOwnedAndMissing(mine);
+}
+
+/** Whether a value lacks a member that owned fields name. */
+function isMissing(fields: object, value: unknown): boolean {
+  return Object.entries(fields).some(([element, below]) => {
+    if (!element.startsWith('f:')) return false;
+    const name = element.slice(2);
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return true;
+    return isMissing(below as object, (value as Record<string, unknown>)[name]);
+  });
+}
+
 /** Makes random writes of one object. */
 class Writer {
   readonly #random: () => number;
@@ -285,7 +307,7 @@ test('writes leave the same objects and owners as on a Kubernetes API server', a
     log.push(JSON.stringify(write));
     const [mine, other] = [await ours(write), await theirs(write)];
     const context = `seed ${seed}, step ${step}:\n${log.slice(-4).join('\n')}`;
-    if (isNullQuirk(other) || isEmptyListQuirk(mine, other)) {
+    if (isNullQuirk(other) || isEmptyListQuirk(mine, other) || isLostContainerQuirk(mine, other)) {
       await Promise.all([ours(remove), theirs(remove)]);
       continue;
     }

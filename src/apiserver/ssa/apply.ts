@@ -69,7 +69,7 @@ function tryApply(input: ApplyInput): Applied & { conflicts: Conflict[] } {
   const before = live ?? {};
   const merged = mergeConfiguration(schema, before, config);
   const owned = others.reduce((all, owner) => all.union(owner.fields), wanted);
-  const pruned = prune(schema, merged, previous?.fields ?? FieldSet.of(), owned);
+  const pruned = prune(schema, merged, previous?.fields ?? FieldSet.of(), { owned, wanted });
   // again, because a container that the writer wants empty may have lost its last member
   const again = mergeConfiguration(schema, pruned, config);
   const object = isRecord(again) ? { ...again } : {};
@@ -101,9 +101,14 @@ function attributed({ schema, live, writer, time }: ApplyInput): Owner[] {
 
 /**
  * Removes what the writer applied last time and now does not, unless somebody else owns it. Fields that nobody owns
- * stay where they are, except below a field that goes.
+ * stay where they are, except below a field that goes. `wanted` is what the writer owns of `owned`.
  */
-function prune(schema: JsonSchema, merged: unknown, last: FieldSet, owned: FieldSet): unknown {
+function prune(
+  schema: JsonSchema,
+  merged: unknown,
+  last: FieldSet,
+  { owned, wanted }: { owned: FieldSet; wanted: FieldSet },
+): unknown {
   if (last.isEmpty) return merged;
   const named = (set: FieldSet): FieldSet => withNamedFields(schema, set);
   const all = named(fieldsOf(schema, merged));
@@ -111,6 +116,7 @@ function prune(schema: JsonSchema, merged: unknown, last: FieldSet, owned: Field
   const without = removeFields(schema, merged, named(last));
   // back comes what has an owner, and then what the writer never had
   const withOwned = removeFields(schema, merged, all.difference(has(without)).difference(named(owned)));
-  const gone = all.difference(has(withOwned)).intersection(named(last));
+  // what is wanted stays: where nothing but an empty list is left of a container, which is no field, it looks gone
+  const gone = all.difference(has(withOwned)).intersection(named(last)).difference(named(wanted));
   return removeFields(schema, merged, gone);
 }

@@ -26,7 +26,14 @@ const SCHEMA: JsonSchema = {
       properties: {
         a: text,
         b: text,
-        nested: { type: 'object', properties: { c: text, d: text } },
+        nested: {
+          type: 'object',
+          properties: {
+            c: text,
+            d: text,
+            inner: { type: 'array', 'x-kubernetes-list-type': 'set', items: text },
+          },
+        },
         whole: { type: 'array', items: text },
         atomic: { type: 'object', 'x-kubernetes-map-type': 'atomic', additionalProperties: text },
         map: { type: 'object', additionalProperties: text },
@@ -262,6 +269,16 @@ test('what is no longer applied goes, unless somebody else owns it', () => {
   const first = apply('m', { a: '1', b: '1', list: [{ name: 'x', port: 1 }], nested: { c: '1' } });
   const second = apply('other', { b: '1' }, first);
   assert.deepEqual(specOf(apply('m', { a: '1' }, second)), { a: '1', b: '1' });
+});
+
+test('a container that is applied stays, with the empty list that is left in it', () => {
+  const first = apply('m', { nested: { c: '1' } });
+  const second = apply('other', { nested: {} }, first);
+  const live = { ...second.object, spec: { nested: { c: '1', inner: [] } } };
+  const third = apply('m', { nested: {} }, { ...second, object: live });
+  assert.deepEqual(specOf(third), { nested: { inner: [] } });
+  for (const manager of ['m', 'other'])
+    assert.deepEqual(ownedBy(third, manager), { 'f:spec': { 'f:nested': {} } });
 });
 
 test('updates take the fields they change and give up those they remove', () => {
