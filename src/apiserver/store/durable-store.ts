@@ -238,7 +238,7 @@ export class DurableStore implements ObjectStore {
       if (batch.changes.length > 0) {
         this.#checkRoom();
         const startedAt = this.#deps.clock.now();
-        await this.#journal.append(encodeFrame(batch.records));
+        await this.#journal.append(encodeFrame(batch.records), taken === 1 && this.#queue.length === 0);
         this.#deps.onSync?.((this.#deps.clock.now() - startedAt) / 1000);
       }
     } catch (err) {

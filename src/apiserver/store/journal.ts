@@ -200,14 +200,17 @@ export class Journal {
     return this.#bytes;
   }
 
-  /** Appends a frame and waits for the disk. When it rejects, nothing was appended and a later try may work. */
-  async append(frame: Buffer): Promise<void> {
+  /**
+   * Appends a frame and waits for the disk; `isAlone` says that nobody else waits for this thread. When it rejects,
+   * nothing was appended and a later try may work.
+   */
+  async append(frame: Buffer, isAlone = false): Promise<void> {
     const mark = this.#mark ?? Buffer.alloc(0);
     try {
       if (this.#hasTail) await this.#cutTail();
       this.#hasTail = true;
       await this.#writeFrame(Buffer.concat([mark, frame]));
-      await this.#file.sync();
+      await this.#file.sync(isAlone);
     } catch (err) {
       await this.#cutTail().catch(() => {}); // tried again before the next append, and by recovery
       throw writeFailed(this.path, err);
