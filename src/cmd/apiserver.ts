@@ -114,7 +114,9 @@ export async function run(argv: readonly string[], programName: string): Promise
   command.allowExcessArguments(false);
   await command.parseAsync([...argv], { from: 'user' });
   // the heap of a server that makes much garbage and keeps little grows to several times what is in it otherwise
-  setFlagsFromString('--optimize-for-size');
+  setFlagsFromString('--heap-growing-percent=30');
+  // young objects are collected before other threads have woken to help, where those have something else to do
+  setFlagsFromString('--no-parallel-scavenge');
   const settings = readSettings(command, apiserverOptions, undefined);
   const { tlsCert, tlsKey, insecureHttp, node } = settings;
   const listen = settings.listen.map((address) => parseHostPort(address, '--listen'));

@@ -3,18 +3,22 @@
 # The program needs no shell but as PID 1 of a container with a command to run: whatever that command leaves behind becomes a
 # child of PID 1, and Node waits for no processes but those it started. A shell does, so it stays in front.
 # The API server's large buffers, of checkpoints and backups, go back to the system when they are freed: glibc learns to keep
-# such memory otherwise.
+# such memory otherwise. Its young objects have three times 4 MiB instead of 16: a size that Node takes at its start only.
+options=
 case $0:$1 in
-*edge-apiserver:* | *:apiserver) export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-131072}" ;;
+*edge-apiserver:* | *:apiserver)
+  export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-131072}"
+  options=--max-semi-space-size=4
+  ;;
 esac
 init=
 [ $$ -ne 1 ] || for arg; do [ "$arg" != -- ] || init=yes; done
-[ "$init" ] || exec node "$0" "$@"
+[ "$init" ] || exec node $options "$0" "$@"
 signals='HUP QUIT TERM USR1 USR2 WINCH'
 [ -t 0 ] || signals="$signals INT" # a terminal sends it to everybody by itself
 for signal in $signals; do trap "kill -$signal \$pid 2>/dev/null" $signal; done
 exec 3<&0 # a shell takes standard input from what runs in its background
-node "$0" "$@" <&3 3<&- &
+node $options "$0" "$@" <&3 3<&- &
 pid=$!
 wait $pid
 status=$?
