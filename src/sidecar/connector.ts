@@ -1,4 +1,5 @@
 /** Opens one connection to a mapped service: picks a Router, moves on to the next after a failure, parks while there is none. */
+import { setMaxListeners } from 'node:events';
 import { Backoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { sleep } from '../lib/clock.ts';
@@ -101,7 +102,7 @@ export function createConnector(deps: ConnectorDeps): Connector {
   const { clock } = deps;
   const counters: ConnectorCounters = { parked: 0, parkedTotal: 0, retried: 0, failed: 0 };
   /** Aborted, and replaced, with each change: everybody who waits wakes up. */
-  let change = new AbortController();
+  let change = newChange();
 
   /** Routers that did not answer lately, and until when they come last. */
   const suspects = new Map<string, number>();
@@ -226,9 +227,16 @@ export function createConnector(deps: ConnectorDeps): Connector {
     },
     wake() {
       change.abort();
-      change = new AbortController();
+      change = newChange();
     },
   };
+}
+
+/** As many may wait for it as may be parked. */
+function newChange(): AbortController {
+  const change = new AbortController();
+  setMaxListeners(0, change.signal);
+  return change;
 }
 
 function demoted(choice: RouterChoice): RouterChoice {

@@ -1,6 +1,7 @@
 /** One connection to an exported service: dials the target, tells the consumer what came of it, and relays. */
-import { connect } from 'node:net';
-import type { Socket } from 'node:net';
+import { lookup } from 'node:dns';
+import { connect, isIP, Socket } from 'node:net';
+import type { LookupFunction } from 'node:net';
 import type { HostPort } from '../lib/address.ts';
 import type { Clock } from '../lib/clock.ts';
 import { EdgeError } from '../lib/errors.ts';
@@ -97,7 +98,31 @@ export function carry(
   };
 }
 
-/** Dials over the network. */
-export function dialTarget(target: HostPort): Socket {
-  return connect({ ...dialTo(target.host), port: target.port, allowHalfOpen: true, noDelay: true });
+/**
+ * Dials over the network; never an address of which `isOwn` is true. A service whose target is where it is mapped here
+ * would go round in circles, with one more connection each time, until nothing is left.
+ */
+export function dialTarget(target: HostPort, isOwn: (address: string) => boolean = () => false): Socket {
+  const { host, port } = target;
+  if (isIP(host) !== 0)
+    return isOwn(host)
+      ? new Socket().destroy(leadsToItself(host))
+      : connect({ host, port, allowHalfOpen: true, noDelay: true });
+  const known = dialTo(host);
+  const find = 'lookup' in known ? known.lookup : lookup;
+  const guarded: LookupFunction = (name, options, done) =>
+    find(name, options, (err, found, family) => {
+      const addresses = typeof found === 'string' ? [found] : (found ?? []).map(({ address }) => address);
+      const own = addresses.find((address) => isOwn(address));
+      if (own === undefined) done(err, found, family);
+      else done(leadsToItself(own), '');
+    });
+  return connect({ ...known, lookup: guarded, port, allowHalfOpen: true, noDelay: true });
+}
+
+function leadsToItself(address: string): EdgeError {
+  return new EdgeError(
+    'EDGE_ERR_SIDECAR_LOOP',
+    `${address} is where this service is mapped here: it would lead to itself`,
+  );
 }

@@ -221,6 +221,40 @@ test('a target that refuses resets the stream and counts out', async () => {
   assert.equal(exports.connections, 0);
 });
 
+for (const host of ['127.0.0.1', 'localhost']) {
+  test(`a target that is where the service is mapped here is not dialled: ${host}`, async (t) => {
+    let dialled = 0;
+    const port = await echoServer(t, () => `${++dialled}`);
+    const warnings: unknown[] = [];
+    const exports = createExports({
+      clock: systemClock,
+      log: { ...silentLogger, warn: (_message, fields) => void warnings.push(fields?.['error']) },
+      identity: { pod: 'pod-1', node: 'node-1' },
+      isMappedAt: (key, address) => key === 'web.default' && address === '127.0.0.1',
+    });
+    const { client, router } = online('a');
+    const target = { host, port };
+    exports.reconcile(
+      define([
+        { ...service('web', 80), target },
+        { ...service('db', 81), target },
+      ]),
+      [router],
+    );
+    const ask = async (name: string): Promise<string> => {
+      const [near, far] = createStreamPair();
+      client.proxies.get(`${name}.default.pod-1`)?.onConnection({ stream: far });
+      const received = collect(near);
+      near.end();
+      await waitFor(() => received.isClosed, { what: 'the end' });
+      return received.text();
+    };
+    assert.equal(await ask('web'), '');
+    assert.match(String(warnings[0]), /127\.0\.0\.1 is where this service is mapped here/u);
+    assert.equal(await ask('db'), '1', 'another service may lead there');
+  });
+}
+
 test('open connections go on after a withdrawal, and end when destroyed', async (t) => {
   const port = await echoServer(t, () => '');
   const exports = create();

@@ -48,6 +48,8 @@ export interface ExportsDeps {
   onIdle?: () => void;
   /** The state of a service changed. */
   onChange?: () => void;
+  /** Whether the service is mapped at this address here: a target that is never dialled. */
+  isMappedAt?: (key: string, address: string) => boolean;
   /** Opens the target; for tests. */
   dial?: (target: HostPort) => Socket;
   /** Checks the health of a target; for tests. */
@@ -100,7 +102,6 @@ export function createExports(deps: ExportsDeps): Exports {
   /** Those of services that are withdrawn too, until the end. */
   const datagrams = new Set<UdpProvider>();
   const open = new Set<OpenConnection>();
-  const dial = deps.dial ?? dialTarget;
 
   const targetFailed = (entry: Registered, err: Error): void => {
     entry.refused++;
@@ -126,11 +127,13 @@ export function createExports(deps: ExportsDeps): Exports {
       else confirmation.refuse();
       return;
     }
+    const key = serviceKey(entry.definition);
+    const isOwn = (address: string): boolean => deps.isMappedAt?.(key, address) ?? false;
     const carried = carry(
       { stream, confirmation, target, connectTimeoutMs, idleTimeoutMs },
       {
         clock: deps.clock,
-        dial,
+        dial: deps.dial ?? ((where) => dialTarget(where, isOwn)),
         onOpen: () => {},
         onFailure: (err) => targetFailed(entry, err),
         onDone: (stats) => {

@@ -113,6 +113,7 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
     clock,
     log,
     identity: { pod: first.pod, node: first.node },
+    isMappedAt: (key, address) => addresses.get(key) === address,
     onIdle: () => onIdle(),
     onChange: () => schedule(),
   });

@@ -236,3 +236,24 @@ test('a drain has an end, also when it is told to reload meanwhile', async (t) =
   const tookMs = performance.now() - startedAt;
   assert.ok(tookMs >= 900 && tookMs < 6000, `ended after ${tookMs} ms`);
 });
+
+test('a service that would lead to itself costs a failed connection and not all there are', async (t) => {
+  const node = await startNode(t);
+  await node.createRouter('node-1');
+  node.startRouter('node-1');
+  const first = await node.startSidecar('pod', { SIDECAR_MAPPED_SERVICES: 'web:18147' });
+  const address = await first.until(({ services }) => services[0]?.address, 'an address');
+  await first.process.stop();
+  const pod = await node.startSidecar('pod', {
+    SIDECAR_MAPPED_SERVICES: 'web:18147',
+    SIDECAR_EXPORTED_SERVICES: `web=${address}:18147`,
+    SIDECAR_PARK_TIMEOUT: '500ms',
+  });
+  const where = await whenServed(pod, 'web');
+  const users = Array.from({ length: 20 }, () => dial(t, where));
+  for (const user of users) assert.equal(await user.closed, 'ECONNRESET');
+  await pod.process.waitForLine(/cannot reach an exported service.*it would lead to itself/u);
+  const { services } = await pod.status();
+  assert.deepEqual([services[0]?.connectionsTotal, services[0]?.connections], [20, 0]);
+  assert.doesNotMatch(pod.process.stderr, /MaxListeners/u);
+});
