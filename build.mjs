@@ -62,27 +62,41 @@ const HEAVY = /^(?:src\/(?:tunnel|ssh|sidecar|router)\/|node_modules\/ssh2\/)/u;
 /** What every pack holds, by its name: base64 of the compressed bundle. */
 const packs = {};
 
-/** Leaves the loading of the yaml package to its first use; most runs of ctl never get there. */
-const deferYaml = {
+/** The modules that use the yaml package. */
+const YAML_USERS = new Set(['src/lib/yaml.ts', 'src/lib/yaml-edit.ts'].map((path) => join(root, path)));
+
+/** Leaves the loading of the yaml package to its first use; `load` is how. Most runs of ctl never get there. */
+const deferYaml = (load) => ({
   name: 'defer-yaml',
   setup({ onLoad, onResolve }) {
     onResolve({ filter: /^yaml$/ }, ({ kind, importer }) =>
-      kind === 'import-statement' && importer === join(root, 'src/lib/yaml.ts')
+      kind === 'import-statement' && YAML_USERS.has(importer)
         ? { path: 'yaml', namespace: 'deferred' }
         : undefined,
     );
     onLoad({ filter: /^yaml$/, namespace: 'deferred' }, () => ({
       resolveDir: root,
-      contents: `export const parseAllDocuments = (...args) => require('yaml').parseAllDocuments(...args);
-export const stringify = (...args) => require('yaml').stringify(...args);
-export const isScalar = (...args) => require('yaml').isScalar(...args);
-export const visit = (...args) => require('yaml').visit(...args);
-export function LineCounter() { return new (require('yaml').LineCounter)(); }`,
+      contents: `const yaml = () => ${load};
+export const parseAllDocuments = (...args) => yaml().parseAllDocuments(...args);
+export const parseDocument = (...args) => yaml().parseDocument(...args);
+export const stringify = (...args) => yaml().stringify(...args);
+export const isScalar = (...args) => yaml().isScalar(...args);
+export const visit = (...args) => yaml().visit(...args);
+export function LineCounter() { return new (yaml().LineCounter)(); }`,
     }));
   },
-};
+});
 
-const COMMON_PLUGINS = [leaveOutAddons, deferYaml, pageBundle];
+const PLUGINS = [leaveOutAddons, pageBundle];
+/**
+ * ctl and its verbs share one copy of the yaml package, a pack too. The others run for long and keep a copy of their own:
+ * by the time that they need it, their file may be another one.
+ */
+const YAML_PACK = 'yaml';
+const pluginsOf = (name) => [
+  ...PLUGINS,
+  deferYaml(/^ctl(?:\/|$)/u.test(name) ? `edgeUnpack('${YAML_PACK}')` : "require('yaml')"),
+];
 
 /** Whether a module needs, in the end, something heavy. */
 function isHeavy(inputs, path) {
@@ -116,11 +130,11 @@ const packImports = (isWanted, stub) => ({
 /** Bundles a subcommand or verb, compressed, into `packs`. */
 async function pack(name, path) {
   const options = { ...common, entryPoints: [path], write: false };
-  let plugins = COMMON_PLUGINS;
+  let plugins = pluginsOf(name);
   if (SWITCHES.has(path)) {
     const { metafile } = await build({ ...options, plugins, metafile: true });
     plugins = [
-      ...COMMON_PLUGINS,
+      ...plugins,
       packImports(
         (file) => isHeavy(metafile.inputs, relative(root, file)),
         (name) => `export const { run } = edgeUnpack(${name});`,
@@ -139,13 +153,14 @@ const { outputFiles } = await build({
   entryPoints: [join(root, 'src/cmd/main.ts')],
   write: false,
   plugins: [
-    ...COMMON_PLUGINS,
+    ...PLUGINS,
     packImports(
       () => true,
       (name) => `import { unpack } from './unpack.ts'; export const { run } = unpack(${name});`,
     ),
   ],
 });
+await pack(YAML_PACK, join(root, 'node_modules/yaml/dist/index.js'));
 // where each pack stands, from the end of the file: what comes before may grow without moving it
 let fromEnd = 1;
 const places = {};

@@ -3,7 +3,7 @@
  * reading of the others. The build replaces the dynamic imports of main.ts and ctl/main.ts with calls of this
  * (see build.mjs).
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { fstatSync, openSync, readSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { compileFunction } from 'node:vm';
 import { brotliDecompressSync } from 'node:zlib';
@@ -19,27 +19,33 @@ export interface PackedModule {
 /** What Node gives a CommonJS module (libraries such as sql.js look for all of it), and the way to further packs. */
 const PARAMETERS = ['exports', 'require', 'module', '__filename', '__dirname', 'edgeUnpack'];
 
+/** The executable; stays open, so that what is unpacked later comes from it also when another was put in its place. */
+let file: number | undefined;
+const unpacked = new Map<string, PackedModule>();
+
 function readPack(name: string): string {
   const [fromEnd, length] = EDGE_PACKS[name] ?? [0, 0];
   const packed = Buffer.allocUnsafe(length);
-  const file = openSync(__filename, 'r');
   try {
+    file ??= openSync(__filename, 'r');
     readSync(file, packed, 0, length, fstatSync(file).size - fromEnd);
     return brotliDecompressSync(Buffer.from(packed.toString('latin1'), 'base64')).toString();
   } catch (err) {
     // another build was put in its place since Node read this one
     throw new Error(`${__filename} was replaced while it started: start it again`, { cause: err });
-  } finally {
-    closeSync(file);
   }
 }
 
-/** Compiles and runs a packed CommonJS module; `name` stands for it in stack traces. */
+/** Compiles and runs a packed CommonJS module, once; `name` stands for it in stack traces. */
 export function unpack(name: string): PackedModule {
+  const known = unpacked.get(name);
+  if (known !== undefined) return known;
   const start = compileFunction(readPack(name), PARAMETERS, { filename: `edge:${name}` }) as (
     ...values: unknown[]
   ) => void;
   const module = { exports: {} };
   start(module.exports, createRequire(__filename), module, __filename, __dirname, unpack);
-  return module.exports as PackedModule;
+  const exports = module.exports as PackedModule;
+  unpacked.set(name, exports);
+  return exports;
 }

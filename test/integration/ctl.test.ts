@@ -1,12 +1,12 @@
 /** `edge ctl` against `edge apiserver`, beside kubectl where there is one: same output, same exit status. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, readlinkSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { runEdge, startEdge, startEdgeReady } from '../support/edge-process.ts';
+import { CLEAN_ENV, edgePath, runEdge, startEdge, startEdgeReady } from '../support/edge-process.ts';
 import { freePort } from '../support/ports.ts';
-import { runProcess } from '../support/processes.ts';
+import { runProcess, startProcess } from '../support/processes.ts';
 import type { ProcessResult } from '../support/processes.ts';
 import { requireProgram } from '../support/programs.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -141,6 +141,33 @@ test('a watch prints changes as they come', async (t) => {
   await watch.waitForLine(/^MODIFIED +node-2 +7999 /u);
   await ctl('delete', 'rt', 'node-2');
   await watch.waitForLine(/^DELETED +node-2 /u);
+});
+
+test('a watch goes on when the program is replaced by another build', async (t) => {
+  const { ctl, manifest, dir } = await startWorld(t);
+  const program = join(dir, 'edge');
+  copyFileSync(edgePath(), program);
+  const args = [program, 'ctl', 'get', 'rt', '-o', 'yaml', '--watch-only', '--data-dir', dir];
+  const watch = startProcess(t, process.execPath, args, { env: CLEAN_ENV });
+  // with a connection it is past its start, and has not needed YAML yet
+  const fds = `/proc/${watch.pid}/fd`;
+  const isConnection = (fd: string): boolean => {
+    try {
+      return Number(fd) > 2 && readlinkSync(join(fds, fd)).startsWith('socket:');
+    } catch {
+      return false; // closed meanwhile
+    }
+  };
+  await watch.waitFor(() => readdirSync(fds).some(isConnection), 'a connection');
+  const other = join(dir, 'edge.new');
+  writeFileSync(other, '#!/bin/sh\n');
+  renameSync(other, program);
+  let labels = 0;
+  await ctl('apply', '-f', manifest);
+  await watch.waitFor(async () => {
+    await ctl('label', 'rt', 'node-2', `n=${labels++}`, '--overwrite');
+    return /^ {2}name: node-2$/mu.test(watch.stdout);
+  }, 'the watch prints YAML');
 });
 
 test('failures are one line and a hint, with status 1', async (t) => {
