@@ -1,5 +1,6 @@
 // The API server beside etcd, in one run on one disk: durable writes, a long list, watch delivery, memory, restart.
 // `node bench/apiserver.mjs`; etcd's HTTP gateway stands for etcd, so that one Node client drives both sides alike.
+// Writes are also done to a bare server in Node that syncs what it gets, which is the floor for a program like this one.
 // EDGE_TEST_KUBE_APISERVER=https://TOKEN@HOST:PORT adds the writes of a kube-apiserver over an etcd of its own.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -245,6 +246,19 @@ class Etcd extends Side {
   mark = () => Promise.resolve();
 }
 
+/** No API at all: what HTTP and the sync take in Node. */
+class Bare extends Side {
+  command() {
+    return {
+      command: process.execPath,
+      args: [join(root, 'bench/journal-server.mjs'), String(this.port), this.dir],
+    };
+  }
+  read = () => send(this, 'GET', '/');
+  create = () => Promise.resolve();
+  changeRequest = (name, serial) => patchText(this, name, serial);
+}
+
 /** A kube-apiserver that runs already, with our CRDs in it: what does the same work, over an etcd of its own. */
 class Kube {
   name = 'kube';
@@ -355,18 +369,19 @@ async function fill(side) {
 }
 
 const dir = mkdtempSync(join(process.env.BENCH_DIR ?? tmpdir(), 'edge-bench-'));
-const ports = await freePorts(3);
+const ports = await freePorts(4);
 const etcd = new Etcd('etcd', join(dir, 'etcd'), ports[0]);
 etcd.peerPort = ports[2];
 const edge = new Edge('edge', join(dir, 'edge'), ports[1]);
+const bare = new Bare('bare', join(dir, 'bare'), ports[3]);
 const sides = [edge, etcd];
 const reference = process.env.EDGE_TEST_KUBE_APISERVER;
 const kube = reference === undefined ? undefined : new Kube(reference);
-const writing = kube === undefined ? sides : [...sides, kube];
+const writing = [...sides, bare, ...(kube === undefined ? [] : [kube])];
 const results = {};
 const add = (what, side, value) => ((results[what] ??= {})[side.name] ??= []).push(value);
 try {
-  for (const side of sides) await side.start();
+  for (const side of [...sides, bare]) await side.start();
   for (const side of sides) for (let at = 0; at < 32; at++) await side.create(`bench-${at}`, 0);
   await kube?.prepare();
   for (const side of writing) await writes(side, 32, WARM_UP_SECONDS);
@@ -375,6 +390,7 @@ try {
     for (const side of writing) await measureWrites(side, 32);
     console.error(`writes: round ${round + 1} of ${ROUNDS}`);
   }
+  await bare.kill();
   for (const side of sides) await fill(side);
   console.error(`${OBJECTS} objects stored`);
   for (let round = 0; round < ROUNDS; round++) {
@@ -390,19 +406,22 @@ try {
   }
   for (const side of sides) add('RSS after the restart, MiB', side, side.rss());
 } finally {
-  for (const side of sides) await side.kill();
+  for (const side of [...sides, bare]) await side.kill();
   rmSync(dir, { recursive: true, force: true });
 }
 const version = execFileSync('etcd', ['--version'], { encoding: 'utf8' }).split('\n')[0];
 const format = (value) => (Number.isNaN(value) ? '–' : value >= 100 ? Math.round(value) : value.toFixed(1));
 console.log(
-  `| what | edge | etcd | edge / etcd | kube-apiserver | better is |\n| --- | --- | --- | --- | --- | --- |`,
+  `| what | edge | etcd | edge / etcd | bare Node | kube-apiserver | better is |\n| --- | --- | --- | --- | --- | --- | --- |`,
 );
-for (const [what, { edge: ours, etcd: theirs, kube: reference }] of Object.entries(results)) {
+for (const [what, { edge: ours, etcd: theirs, bare: floor, kube: reference }] of Object.entries(results)) {
   const [a, b] = [median(ours), median(theirs)];
-  const third = reference === undefined ? '–' : format(median(reference));
+  const others = [floor, reference].map((values) => (values === undefined ? '–' : format(median(values))));
+  // of each round, in which both had the same machine
+  const ratios = sorted(ours.map((value, at) => value / theirs[at])).map((ratio) => ratio.toFixed(2));
+  const spread = ratios.length === 1 ? '' : ` (${ratios[0]} to ${ratios.at(-1)})`;
   console.log(
-    `| ${what} | ${format(a)} | ${format(b)} | ${(a / b).toFixed(2)} | ${third} | ${what.includes('/s') ? 'more' : 'less'} |`,
+    `| ${what} | ${format(a)} | ${format(b)} | ${(a / b).toFixed(2)}${spread} | ${others.join(' | ')} | ${what.includes('/s') ? 'more' : 'less'} |`,
   );
 }
 console.log(`\n${version}, Node ${process.version}, medians of ${ROUNDS} rounds`);
