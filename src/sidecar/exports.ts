@@ -127,13 +127,11 @@ export function createExports(deps: ExportsDeps): Exports {
       else confirmation.refuse();
       return;
     }
-    const key = serviceKey(entry.definition);
-    const isOwn = (address: string): boolean => deps.isMappedAt?.(key, address) ?? false;
     const carried = carry(
       { stream, confirmation, target, connectTimeoutMs, idleTimeoutMs },
       {
         clock: deps.clock,
-        dial: deps.dial ?? ((where) => dialTarget(where, isOwn)),
+        dial: deps.dial ?? ((where) => dialTarget(where, isOwn(entry.definition))),
         onOpen: () => {},
         onFailure: (err) => targetFailed(entry, err),
         onDone: (stats) => {
@@ -148,6 +146,11 @@ export function createExports(deps: ExportsDeps): Exports {
     entry.connections.add(connection);
     open.add(connection);
   };
+
+  const isOwn =
+    (definition: ExportDefinition) =>
+    (address: string): boolean =>
+      deps.isMappedAt?.(serviceKey(definition), address) ?? false;
 
   const register = (entry: Registered, { name, client }: Pick<RouterClient, 'name' | 'client'>): void => {
     const handle = client.addProxy({
@@ -200,6 +203,7 @@ export function createExports(deps: ExportsDeps): Exports {
     entry.datagrams = new UdpProvider({
       clock: deps.clock,
       target: () => entry.definition.target,
+      isOwn: isOwn(definition),
       maxLinks: MAX_VISITORS,
     });
     datagrams.add(entry.datagrams);

@@ -4,6 +4,7 @@ import type { Socket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { isIPv6 } from 'node:net';
 import { DatagramQueue } from './datagram-queue.ts';
+import { TunnelError } from './errors.ts';
 
 /** Who is told of what arrives. */
 export interface UdpSocketHandler {
@@ -123,11 +124,19 @@ export function bindUdp(
   });
 }
 
-/** Connects a socket to a peer, by address or name; what is sent before it is connected waits. */
-export function connectUdp(peer: { host: string; port: number }, handler: UdpSocketHandler): UdpSocket {
+/**
+ * Connects a socket to a peer, by address or name; what is sent before it is connected waits. It fails when `isOwn` is
+ * true of the address: datagrams would come back to whoever sends them.
+ */
+export function connectUdp(
+  peer: { host: string; port: number },
+  handler: UdpSocketHandler,
+  isOwn: (address: string) => boolean = () => false,
+): UdpSocket {
   const connected = new UdpSocket(handler);
   lookup(peer.host)
     .then(({ address, family }) => {
+      if (isOwn(address)) throw new TunnelError('closed', `datagrams to ${address} would come back`);
       const socket = createSocket(family === 6 ? 'udp6' : 'udp4');
       socket.on('error', (err) => connected.fail(err));
       socket.connect(peer.port, address, () => {

@@ -128,3 +128,16 @@ test('a service that comes later, or again, is reached', async (t) => {
   ask(1, 'carried');
   await waitFor(() => heard.length === 1, { what: 'the answer' });
 });
+
+test('an address that is its own gets no datagram, and costs no socket', async (t) => {
+  const service = await serveUdp(t);
+  const { provider, connect } = setUp(t, service.port, { isOwn: (address) => address === '127.0.0.1' });
+  const a = connect();
+  for (let round = 0; round < 3; round++) {
+    a.ask(1, 'hello');
+    await waitFor(() => provider.counters.flowsTotal === round + 1 && provider.counters.flows === 0, {
+      what: 'a flow that failed',
+    });
+  }
+  assert.deepEqual([service.users.size, a.heard.length], [0, 0]);
+});

@@ -14,6 +14,8 @@ export interface UdpProviderOptions {
   clock: Clock;
   /** Where datagrams go; asked for each new user, so that it may change. */
   target(): { host: string; port: number };
+  /** Addresses that are never sent to. */
+  isOwn?(address: string): boolean;
   /** Connections served at once; the oldest is closed for one more. udp has one, sudp one a visitor. */
   maxLinks: number;
   /** Users with a socket at once, over all connections; the one idle longest is dropped for one more. */
@@ -124,17 +126,21 @@ export class UdpProvider {
     const flow: Flow = {
       key,
       served,
-      socket: connectUdp(this.#options.target(), {
-        onDatagram: (answer) => {
-          this.#flows.use(key);
-          served.link.send({ payload: answer, user });
+      socket: connectUdp(
+        this.#options.target(),
+        {
+          onDatagram: (answer) => {
+            this.#flows.use(key);
+            served.link.send({ payload: answer, user });
+          },
+          // Nobody listens there now: the next datagram starts over, when somebody may.
+          onError: () => {
+            this.#flows.remove(key);
+            this.#endFlow(flow);
+          },
         },
-        // Nobody listens there now: the next datagram starts over, when somebody may.
-        onError: () => {
-          this.#flows.remove(key);
-          this.#endFlow(flow);
-        },
-      }),
+        (address) => this.#options.isOwn?.(address) ?? false,
+      ),
     };
     served.flows.add(key);
     this.#flows.add(key, flow);
