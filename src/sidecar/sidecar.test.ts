@@ -218,6 +218,17 @@ test('without an API server it starts from its cache with the same addresses', a
   assert.equal(second.clients.length, 1);
 });
 
+test('a start that has seen no Router leaves no cache that would make the next one ready', async (t) => {
+  const before = setUp(t, { SIDECAR_MAPPED_SERVICES: 'web:1' });
+  void before.sidecar.start();
+  await waitFor(() => before.sidecar.status().services.length === 1, { what: 'the first round' });
+  await before.sidecar.stop();
+  const after = setUp(t, { SIDECAR_MAPPED_SERVICES: 'web:1', SIDECAR_CACHE_DIR: before.dir });
+  void after.sidecar.start();
+  await waitFor(() => after.sidecar.status().services.length === 1, { what: 'the first round' });
+  assert.match(after.sidecar.status().problems.join(), /no Router was seen yet/u);
+});
+
 test('a listener stays while its service has no provider', async (t) => {
   const port = await freePort('127.0.66.1');
   const { sidecar, routers } = setUp(t, { SIDECAR_MAPPED_SERVICES: 'web' });

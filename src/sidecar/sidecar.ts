@@ -183,11 +183,13 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
       ),
     );
     connector.wake();
-    cache.save(() => ({
-      addresses: book.snapshot(),
-      ports: ports.snapshot(),
-      routers: routers.hasSynced ? routers.list() : (cached ?? []),
-    }));
+    // Who has seen no Router yet has nothing to remember: after the next start it would pass for all that is known.
+    if (routers.hasSynced || cached !== undefined)
+      cache.save(() => ({
+        addresses: book.snapshot(),
+        ports: ports.snapshot(),
+        routers: routers.hasSynced ? routers.list() : (cached ?? []),
+      }));
     if (problems().length === 0) {
       phase = 'ready';
       for (const wake of readyWaiters) wake();
