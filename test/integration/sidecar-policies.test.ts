@@ -56,23 +56,24 @@ async function startTwoRouters(t: TestContext): Promise<Node> {
   return node;
 }
 
-/** A consumer that sees both Routers with a provider each, and where the service is. */
+/** A consumer that sees these Routers with a provider each, and where the service is. */
 async function startConsumer(
   node: Node,
-  policy: string,
   port: number,
+  env: Record<string, string>,
+  routerCount = 2,
 ): Promise<{ consumer: Sidecar; where: Where }> {
-  const consumer = await node.startSidecar(`by-${policy}`, {
+  const consumer = await node.startSidecar(`consumer-${port}`, {
     SIDECAR_MAPPED_SERVICES: `web:${port}`,
-    SIDECAR_LB_POLICY: policy,
     SIDECAR_LOCALITY: 'off',
+    ...env,
   });
   await consumer.until(
     ({ services, routers }) =>
-      routers.length === 2 &&
+      routers.length === routerCount &&
       routers.every(({ phase, roundTripMs }) => phase === 'online' && roundTripMs !== null) &&
-      services[0]?.providers.filter(({ ready }) => ready).length === 2,
-    'both Routers',
+      services[0]?.providers.filter(({ ready }) => ready).length === routerCount,
+    'the Routers',
   );
   return { consumer, where: await whenServed(consumer, 'web') };
 }
@@ -83,13 +84,13 @@ const tally = (names: readonly string[]): Record<string, number> =>
 test('each policy spreads the connections of a service over two Routers in its own way', async (t) => {
   const node = await startTwoRouters(t);
   const roundRobin = async (): Promise<void> => {
-    const { where } = await startConsumer(node, 'roundRobin', 18_120);
+    const { where } = await startConsumer(node, 18_120, { SIDECAR_LB_POLICY: 'roundRobin' });
     const names = await askMany(t, where, 6);
     assert.deepEqual(tally(names), { one: 3, two: 3 });
     assert.ok(names.every((name, at) => name !== names[at + 1]));
   };
   const leastConnections = async (): Promise<void> => {
-    const { consumer, where } = await startConsumer(node, 'leastConnections', 18_121);
+    const { consumer, where } = await startConsumer(node, 18_121, { SIDECAR_LB_POLICY: 'leastConnections' });
     const users = [];
     for (let count = 0; count < 6; count++) users.push(await open(t, where));
     assert.deepEqual(tally(users.map(({ name }) => name)), { one: 3, two: 3 });
@@ -100,12 +101,12 @@ test('each policy spreads the connections of a service over two Routers in its o
     assert.deepEqual(tally(next), { one: 3, two: 0 });
   };
   const random = async (): Promise<void> => {
-    const { where } = await startConsumer(node, 'random', 18_122);
+    const { where } = await startConsumer(node, 18_122, { SIDECAR_LB_POLICY: 'random' });
     const { one = 0, two = 0 } = tally(await askMany(t, where, 40));
     assert.ok(one >= 5 && two >= 5, `${one} and ${two} of 40`);
   };
   const sourceHash = async (): Promise<void> => {
-    const { where } = await startConsumer(node, 'sourceHash', 18_123);
+    const { where } = await startConsumer(node, 18_123, { SIDECAR_LB_POLICY: 'sourceHash' });
     const sources = Array.from({ length: 20 }, (_, at) => `127.0.1.${at + 1}`);
     const first = await Promise.all(sources.map((source) => ask(t, where, source)));
     const second = await Promise.all(sources.map((source) => ask(t, where, source)));
@@ -114,14 +115,23 @@ test('each policy spreads the connections of a service over two Routers in its o
     assert.ok(one > 0 && two > 0, `${one} and ${two} of 20 sources`);
   };
   const latency = async (): Promise<void> => {
-    const { consumer, where } = await startConsumer(node, 'latency', 18_124);
+    const { consumer, where } = await startConsumer(node, 18_124, { SIDECAR_LB_POLICY: 'latency' });
     assert.deepEqual(tally(await askMany(t, where, 4)), { one: 0, two: 4 });
     const { routers } = await consumer.status();
     const near = routers.find(({ name }) => name === 'two');
     assert.ok((routers.find(({ name }) => name === 'one')?.roundTripMs ?? 0) >= 60);
     assert.ok((near?.roundTripMs ?? 60) < 60);
   };
-  await Promise.all([roundRobin(), leastConnections(), random(), sourceHash(), latency()]);
+  const inOrder = async (): Promise<void> => {
+    const { where } = await startConsumer(node, 18_118, { SIDECAR_ROUTERS: 'two,one' });
+    assert.deepEqual(tally(await askMany(t, where, 4)), { one: 0, two: 4 });
+  };
+  const onlyOne = async (): Promise<void> => {
+    const { where } = await startConsumer(node, 18_119, { SIDECAR_ROUTERS: 'one' }, 1);
+    assert.deepEqual(tally(await askMany(t, where, 4)), { one: 4, two: 0 });
+  };
+  const all = [roundRobin(), leastConnections(), random(), sourceHash(), latency(), inOrder(), onlyOne()];
+  await Promise.all(all);
 });
 
 test('a provider on the same node comes first, whatever its Router, and another one takes over', async (t) => {
