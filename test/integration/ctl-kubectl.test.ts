@@ -21,6 +21,13 @@ const FILES: Readonly<Record<string, string>> = {
     'apiVersion: edge.example.com/v1\nkind: NodeMaintenance\nmetadata: {name: nm-1}\nspec: {nodeName: node-1}\n',
   ].join('---\n'),
   'one.yaml': router('node-1', 7000, '{zone: a}'),
+  'new.yaml': router('new', 7000, '{}'),
+  'changed.yaml': [router('new', 7009, '{}'), router('node-2', 7009, '{}')].join('---\n'),
+  'mixed.yaml': [router('new', 7000, '{}'), router('gone', 7000, '{}')].join('---\n'),
+  'stale.yaml': router('new', 7000, '{}').replace('name: new', 'name: new, resourceVersion: "1"'),
+  'bad.yaml': router('bad', 70_000, '{}'),
+  'unknown.yaml': router('unknown', 7000, '{}').replace('}}', '}, bogus: 1}'),
+  'pod.yaml': 'apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n',
 };
 
 /** A program with a server to itself. */
@@ -57,7 +64,7 @@ function comparable(text: string, isOrdered: boolean): string[] {
     .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/gu, 'UID')
     .split('\n')
     .map((line) => line.replaceAll('edge ctl', 'kubectl'))
-    .filter((line) => !line.startsWith('hint: '));
+    .filter((line) => !/^hint: |^See 'kubectl|^ensure CRDs/u.test(line));
   return isOrdered ? lines : lines.sort();
 }
 
@@ -240,5 +247,68 @@ test('explain says what kubectl says', async (t) => {
   await compareAll(
     sides,
     EXPLAIN.map((each) => `explain ${each}`.trim()),
+  );
+});
+
+const WRITES: readonly string[] = [
+  'create -f new.yaml --dry-run=client',
+  'create -f new.yaml --dry-run=client -o yaml',
+  'create -f new.yaml --dry-run=server',
+  'create -f new.yaml --dry-run=nope',
+  'create -f new.yaml --save-config',
+  'get rt new -o jsonpath={.metadata.annotations}',
+  'create -f new.yaml',
+  'create -f mixed.yaml',
+  'create -f new.yaml extra',
+  'create -f nope.yaml',
+  'create -f bad.yaml',
+  'create -f pod.yaml',
+  'create -f unknown.yaml',
+  'create -f unknown.yaml --validate=warn -o name',
+  'replace -f changed.yaml',
+  'replace -f changed.yaml --dry-run=client',
+  'replace -f changed.yaml --dry-run=server -o jsonpath={.spec.frps.bindPort}',
+  'replace -f stale.yaml',
+  'replace -f bad.yaml',
+  'replace -f pod.yaml',
+  'replace -f unknown.yaml',
+  'delete rt gone --wait=true',
+  'replace -f mixed.yaml',
+  'replace --force -f new.yaml',
+  'replace --force -f mixed.yaml --grace-period=0 --timeout=10s',
+  'replace --force -f new.yaml --dry-run=server',
+  'replace -f new.yaml --grace-period=0',
+  'replace -f new.yaml --timeout=1s',
+  'replace -f new.yaml --save-config --field-manager=me',
+  'get rt new -o jsonpath={.metadata.annotations}{.metadata.managedFields[*].manager} --show-managed-fields',
+];
+
+test('create and replace do, say and end as kubectl does', async (t) => {
+  const sides = await startBoth(t);
+  if (sides !== undefined) await compareAll(sides, WRITES);
+});
+
+test('api-resources prints what kubectl prints', async (t) => {
+  const sides = await startBoth(t);
+  if (sides === undefined) return;
+  const flags = [
+    '',
+    '-o wide',
+    '-o name',
+    '-o json',
+    '--no-headers',
+    '--api-group=edge.example.com',
+    '--api-group=nope',
+    '--sort-by=kind',
+    '--sort-by=name',
+    '--sort-by=x',
+    '--namespaced=false',
+    '--verbs=list,delete',
+    '--categories=edge,all',
+    'x',
+  ];
+  await compareAll(
+    sides,
+    flags.map((each) => `api-resources ${each}`.trim()),
   );
 });

@@ -1,9 +1,10 @@
 /** `edge ctl apply`: makes objects as files say, remembering what the file said for the next time. */
 import type { KubeObject, ResourceRef } from '../../api/meta.ts';
 import { ApiError, isAlreadyExists, isConflict, isNotFound } from '../../apiclient/errors.ts';
-import { EdgeError, errorCode, UsageError } from '../../lib/errors.ts';
+import { errorCode, UsageError } from '../../lib/errors.ts';
 import { EXIT_FAILURE, ExitStatus } from '../exit.ts';
 import { failureText } from './failure.ts';
+import { dryRunSuffix, resourceOfManifest, UNKNOWN_KIND, validationOf } from './manifest-writes.ts';
 import { readManifests } from './manifests.ts';
 import type { Manifest } from './manifests.ts';
 import { listOf, objectPrinter } from './printers/objects.ts';
@@ -57,8 +58,7 @@ async function apply(session: Session, args: readonly string[], flags: ApplyFlag
       const { object, verb } = await applyOne(session, manifest, flags);
       if (printer !== undefined) results.push(object);
       else {
-        const suffix = { none: '', client: ' (dry run)', server: ' (server dry run)' }[flags.dryRun] ?? '';
-        await session.print(`${nameOf(manifest.object)} ${verb}${suffix}\n`);
+        await session.print(`${nameOf(manifest.object)} ${verb}${dryRunSuffix(flags.dryRun)}\n`);
       }
     } catch (err) {
       // one bad object does not keep the others back
@@ -67,7 +67,7 @@ async function apply(session: Session, args: readonly string[], flags: ApplyFlag
       session.warn(
         failureText(err, err instanceof ApiError ? `error when applying "${manifest.source}"` : undefined),
       );
-      if (!(err instanceof ApiError) && errorCode(err) !== 'EDGE_ERR_CTL_KIND') break;
+      if (!(err instanceof ApiError) && errorCode(err) !== UNKNOWN_KIND) break;
     }
   }
   const [only] = results;
@@ -86,15 +86,9 @@ function nameOf(object: KubeObject): string {
   return `${resource === undefined ? object.kind.toLowerCase() : singularName(resource)}/${object.metadata.name ?? ''}`;
 }
 
-async function applyOne(session: Session, { source, object }: Manifest, flags: ApplyFlags): Promise<Applied> {
-  const resource = resourceOfKind(object.apiVersion, object.kind);
-  if (resource === undefined) {
-    throw new EdgeError(
-      'EDGE_ERR_CTL_KIND',
-      `resource mapping not found for name: "${object.metadata.name ?? ''}" from "${source}": no matches for kind "${object.kind}" in version "${object.apiVersion}"`,
-      { hint: 'the kinds are Router and NodeMaintenance of edge.example.com/v1' },
-    );
-  }
+async function applyOne(session: Session, manifest: Manifest, flags: ApplyFlags): Promise<Applied> {
+  const { source, object } = manifest;
+  const resource = resourceOfManifest(manifest);
   if (flags.serverSide === true) return serverSide(session, resource, object, flags);
   for (let tries = 1; ; tries++) {
     try {
@@ -111,24 +105,6 @@ function writeOptions(flags: ApplyFlags, manager: string) {
     fieldValidation: validationOf(flags.validate),
     dryRun: flags.dryRun === 'server',
   };
-}
-
-/** Reads the value of `--validate`. Throws UsageError. */
-export function validationOf(word: string): 'Strict' | 'Warn' | 'Ignore' {
-  switch (word) {
-    case 'strict':
-    case 'true':
-      return 'Strict';
-    case 'warn':
-      return 'Warn';
-    case 'ignore':
-    case 'false':
-      return 'Ignore';
-    default:
-      throw new UsageError(
-        `invalid - validate option "${word}"; must be one of: strict (or true), warn, ignore (or false)`,
-      );
-  }
 }
 
 async function serverSide(

@@ -26,12 +26,18 @@ const VERBS: Readonly<Record<string, Verb>> = {
   },
   describe: { description: 'print all there is to know about objects', load: () => import('./describe.ts') },
   apply: { description: 'create or change objects as files say', load: () => import('./apply.ts') },
+  create: { description: 'create objects as files say', load: () => import('./create.ts') },
+  replace: { description: 'replace objects by what files say', load: () => import('./replace.ts') },
   delete: { description: 'delete objects', load: () => import('./delete.ts') },
   patch: { description: 'change fields of an object', load: () => import('./patch.ts') },
   edit: { description: 'change objects in an editor', load: () => import('./edit.ts') },
   label: { description: 'set and remove labels of objects', load: () => import('./label.ts') },
   annotate: { description: 'set and remove annotations of objects', load: () => import('./annotate.ts') },
   explain: { description: 'say what the fields of a type mean', load: () => import('./explain.ts') },
+  'api-resources': {
+    description: 'print the types that the server has',
+    load: () => import('./api-resources.ts'),
+  },
   wait: { description: 'wait for a condition of objects', load: () => import('./wait.ts') },
   status: { description: 'show the whole node at a glance', load: () => import('./status.ts') },
   services: {

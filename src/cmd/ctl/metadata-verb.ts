@@ -3,6 +3,7 @@ import type { KubeObject } from '../../api/meta.ts';
 import { UsageError } from '../../lib/errors.ts';
 import { EXIT_FAILURE, ExitStatus } from '../exit.ts';
 import { failureLines } from './failure.ts';
+import { dryRunSuffix } from './manifest-writes.ts';
 import { readManifests } from './manifests.ts';
 import {
   changed,
@@ -202,6 +203,5 @@ async function changeOne(change: Change, target: SelectedTarget): Promise<void> 
     return;
   }
   const outcome = noun === 'label' ? labelOutcome(current, after, flags.overwrite ?? false) : 'annotated';
-  const suffix = { client: ' (dry run)', server: ' (server dry run)' }[flags.dryRun] ?? '';
-  await session.print(`${singularName(resource)}/${name} ${outcome}${suffix}\n`);
+  await session.print(`${singularName(resource)}/${name} ${outcome}${dryRunSuffix(flags.dryRun)}\n`);
 }
