@@ -310,6 +310,34 @@ test('what the local API refuses is told once and not offered again and again', 
   await waitFor(() => (synced() as { status?: string } | undefined)?.status === 'True', { what: 'healed' });
 });
 
+test('a local API that takes no writes, as with a full disk, is told once and again when it does', async (t) => {
+  const [local, peer] = [new FakeApiServer(), new FakeApiServer()];
+  await local.start(t);
+  await peer.start(t);
+  peer.put(router('node-2'));
+  const lines: string[] = [];
+  const note = (message: string): void => void lines.push(message);
+  const log = { ...silentLogger, warn: note, info: note, with: () => log };
+  const client = createApiClient({ server: local.url });
+  local.failWritesWith = 507;
+  const syncer = createSyncer(
+    { node: 'node-1', from: [{ node: 'node-2', server: peer.url }], local: client },
+    { clock: systemClock, log, registry: new Registry() },
+  );
+  t.after(async () => {
+    await syncer.stop();
+    client.close();
+  });
+  await syncer.start();
+  const writes = (): number => local.requests.filter((line) => line.startsWith('POST')).length;
+  await waitFor(() => writes() >= 4, { what: 'some tries' });
+  const told = (text: string): number => lines.filter((line) => line.includes(text)).length;
+  assert.deepEqual([told('cannot write mirrors'), told('written again')], [1, 0]);
+  local.failWritesWith = undefined;
+  await waitFor(() => local.objects.has('node-2'), { what: 'the mirror' });
+  await waitFor(() => told('written again') === 1, { what: 'the good news' });
+});
+
 test('a peer with Routers of other names, and a name that is taken here, are reported while it lasts', async (t) => {
   const [local, misnamed, two] = [new FakeApiServer(), new FakeApiServer(), new FakeApiServer()];
   for (const each of [local, misnamed, two]) await each.start(t);

@@ -92,8 +92,9 @@ export function createMirrors<T extends Mirrored>(config: MirrorsConfig<T>, deps
   const settled = new Map<string, Settled>();
   const refused = new Map<string, Refused>();
   const budget = createWriteBudget(clock);
+  let isInTrouble = false;
   const queue = createWorkQueue(
-    { handle: reconcile, maxRetryMs: MAX_RETRY_MS, maxRunning: MAX_WRITES_AT_ONCE },
+    { handle: reconcileOrTell, maxRetryMs: MAX_RETRY_MS, maxRunning: MAX_WRITES_AT_ONCE },
     deps,
   );
 
@@ -114,6 +115,28 @@ export function createMirrors<T extends Mirrored>(config: MirrorsConfig<T>, deps
       const { name } = object.metadata;
       if (name !== undefined && originOf(object) !== undefined) queue.add(name);
     }
+  }
+
+  async function reconcileOrTell(name: string, signal: AbortSignal): Promise<void> {
+    try {
+      await reconcile(name, signal);
+    } catch (err) {
+      tellTrouble(err);
+      throw err; // tried again
+    }
+  }
+
+  /** That the target cannot be written to although it answers is told once; that it does not answer its copy tells. */
+  function tellTrouble(err: unknown): void {
+    if (isInTrouble || !(err instanceof ApiError) || err.statusCode === 409) return;
+    isInTrouble = true;
+    log.warn('cannot write mirrors, trying again', { kind: word, error: errorMessage(err) });
+  }
+
+  function wrote(origin: string): void {
+    metrics.written(origin);
+    if (isInTrouble) log.info('mirrors are written again', { kind: word });
+    isInTrouble = false;
   }
 
   async function reconcile(name: string, signal: AbortSignal): Promise<void> {
@@ -175,7 +198,7 @@ export function createMirrors<T extends Mirrored>(config: MirrorsConfig<T>, deps
         at: clock.now(),
         isSeen: copy.get(name)?.metadata.resourceVersion === written.metadata.resourceVersion,
       });
-      metrics.written(claim.origin);
+      wrote(claim.origin);
       log.debug('wrote mirror', { origin: claim.origin, object: `${word}/${name}` });
     } catch (err) {
       // what stands here was accepted before, so only something new from the origin can be at fault
@@ -283,7 +306,7 @@ export function createMirrors<T extends Mirrored>(config: MirrorsConfig<T>, deps
       if (!isNotFound(err) && !isConflict(err)) throw err;
     }
     forget(name);
-    metrics.written(origin);
+    wrote(origin);
     log.info('removed mirror', { origin, object: `${word}/${name}`, because: why });
   }
 

@@ -18,6 +18,8 @@ export class FakeApiServer {
   readonly requests: string[] = [];
   /** Answers every request with this status and no change. */
   failWith: number | undefined;
+  /** As failWith, for requests that would change something. */
+  failWritesWith: number | undefined;
   /** Says which objects are answered with 422 when they are written. */
   refuses: (object: KubeObject) => boolean = () => false;
   /** Takes requests and never answers. */
@@ -145,8 +147,9 @@ export class FakeApiServer {
       response.end('ok');
       return;
     }
-    if (this.failWith !== undefined) {
-      fail(this.failWith, 'InternalError');
+    const failure = this.failWith ?? (request.method === 'GET' ? undefined : this.failWritesWith);
+    if (failure !== undefined) {
+      fail(failure, 'InternalError');
       return;
     }
     if (this.token !== undefined && request.headers.authorization !== `Bearer ${this.token}`) {
