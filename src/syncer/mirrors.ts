@@ -15,6 +15,7 @@ import type { Mirrored, MirrorKind } from './kinds.ts';
 import { CONFIRM_IDLE_MS, planMirror } from './mirror.ts';
 import type { Claim, MirrorPlan } from './mirror.ts';
 import type { SyncerMetrics } from './metrics.ts';
+import { Trouble } from './trouble.ts';
 import { createWriteBudget } from './write-budget.ts';
 
 /** Who says what a mirror should be. */
@@ -65,6 +66,7 @@ const MAX_LAG_MS = 2000;
 /** An object that the target refuses is offered again after this time, unless its origin changes it before. */
 const REFUSED_RETRY_MS = 30_000;
 const FIELD_MANAGER = 'edge-syncer';
+const WRITING = { begins: 'cannot write mirrors, trying again', isOver: 'mirrors are written again' };
 /** Answers that say that the object, not the moment, is wrong. */
 const REFUSALS = new Set([400, 403, 413, 422]);
 
@@ -92,7 +94,7 @@ export function createMirrors<T extends Mirrored>(config: MirrorsConfig<T>, deps
   const settled = new Map<string, Settled>();
   const refused = new Map<string, Refused>();
   const budget = createWriteBudget(clock);
-  let isInTrouble = false;
+  const trouble = new Trouble(log, WRITING, { kind: word });
   const queue = createWorkQueue(
     { handle: reconcileOrTell, maxRetryMs: MAX_RETRY_MS, maxRunning: MAX_WRITES_AT_ONCE },
     deps,
@@ -121,22 +123,14 @@ export function createMirrors<T extends Mirrored>(config: MirrorsConfig<T>, deps
     try {
       await reconcile(name, signal);
     } catch (err) {
-      tellTrouble(err);
+      trouble.failed(err);
       throw err; // tried again
     }
   }
 
-  /** That the target cannot be written to although it answers is told once; that it does not answer its copy tells. */
-  function tellTrouble(err: unknown): void {
-    if (isInTrouble || !(err instanceof ApiError) || err.statusCode === 409) return;
-    isInTrouble = true;
-    log.warn('cannot write mirrors, trying again', { kind: word, error: errorMessage(err) });
-  }
-
   function wrote(origin: string): void {
     metrics.written(origin);
-    if (isInTrouble) log.info('mirrors are written again', { kind: word });
-    isInTrouble = false;
+    trouble.succeeded();
   }
 
   async function reconcile(name: string, signal: AbortSignal): Promise<void> {

@@ -14,6 +14,7 @@ import { isWellFormed } from './kinds.ts';
 import type { SyncerMetrics } from './metrics.ts';
 import { planOwn } from './publish.ts';
 import type { OwnPlan } from './publish.ts';
+import { Trouble } from './trouble.ts';
 
 /** Whose Router, and where it is. */
 export interface PublisherConfig {
@@ -54,6 +55,15 @@ const MAX_LAG_MS = 2000;
 const SETTLED_MS = 30_000;
 const WRITE_OPTIONS = { fieldManager: 'edge-syncer', fieldValidation: 'Ignore' } as const;
 
+const AT_HUB = {
+  begins: 'cannot publish the own Router at the hub, trying again',
+  isOver: 'the own Router is published again',
+};
+const AT_HOME = {
+  begins: 'cannot write the own Router as the hub says, trying again',
+  isOver: 'the own Router is written again',
+};
+
 /** A write of one side, until its copy shows it. */
 interface Written {
   version: string | undefined;
@@ -67,6 +77,8 @@ export function createPublisher(config: PublisherConfig, deps: PublisherDeps): P
   const { clock, log, metrics, conflicts } = deps;
   const subject = `hub/${node}`; // apart from what the mirrors tell about names here
   const queue = createWorkQueue({ handle: reconcile, maxRetryMs: MAX_RETRY_MS }, deps);
+  const atHubTrouble = new Trouble(log, AT_HUB, { router: node });
+  const atHomeTrouble = new Trouble(log, AT_HOME, { router: node });
   const written: { hub?: Written; local?: Written } = {};
   let published: { version: string | undefined; status: RouterStatus | undefined } | undefined;
   let contestedAt = Number.NEGATIVE_INFINITY;
@@ -142,25 +154,29 @@ export function createPublisher(config: PublisherConfig, deps: PublisherDeps): P
     if (localMain !== undefined) {
       if (here !== undefined)
         log.warn('the spec of the own Router is not the one of the hub; the hub decides', { router: node });
-      const object =
+      const object = await atHomeTrouble.watch(
         here === undefined
-          ? await own.create(ROUTERS, localMain, options)
-          : await own.update(ROUTERS, onto(here, localMain), options);
+          ? own.create(ROUTERS, localMain, options)
+          : own.update(ROUTERS, onto(here, localMain), options),
+      );
       newest = { ...newest, local: object };
       written.local = { version: object.metadata.resourceVersion, at: clock.now(), isSeen: false };
       log.info('took the spec of the own Router from the hub', { router: node });
     }
     if (hubMain !== undefined) {
-      const object =
+      const object = await atHubTrouble.watch(
         atHub === undefined
-          ? await hubClient.create(ROUTERS, hubMain, options)
-          : await hubClient.update(ROUTERS, onto(atHub, hubMain), options);
+          ? hubClient.create(ROUTERS, hubMain, options)
+          : hubClient.update(ROUTERS, onto(atHub, hubMain), options),
+      );
       newest = { ...newest, hub: object };
       noteWrite(object);
       log.info('publishing the own Router at the hub', { router: node });
     }
     if (hubStatus !== undefined && newest.hub !== undefined) {
-      const object = await hubClient.updateStatus(ROUTERS, { ...newest.hub, status: hubStatus }, options);
+      const object = await atHubTrouble.watch(
+        hubClient.updateStatus(ROUTERS, { ...newest.hub, status: hubStatus }, options),
+      );
       newest = { ...newest, hub: object };
       noteWrite(object);
     }

@@ -1,5 +1,6 @@
 /** `edge syncer --hub`: nodes that can dial the hub but not each other, with `edge apiserver` as the hub. */
 import assert from 'node:assert/strict';
+import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
@@ -198,6 +199,22 @@ test('of two nodes with one name at the hub the first stays, and the second says
   await setVersion(two, 'node-a', '3');
   await setVersion(one, 'node-a', '4');
   await until('the first goes on', async () => (await routerAt(hub, 'node-a')).status?.version === '4');
+});
+
+test('a syncer with the credentials of another node says what it may not, once, and takes the right ones', async (t) => {
+  const [hub, a, b] = await Promise.all([
+    startServer(t, 'hub'),
+    startServer(t, 'node-a'),
+    startServer(t, 'node-b'),
+  ]);
+  const wrong = await joinHub(a, hub);
+  await b.admin.create<Router>(ROUTERS, router('node-b'));
+  const syncer = await startSyncer(t, b, wrong);
+  await syncer.waitForLine(/cannot publish the own Router at the hub, trying again.*node-b/u);
+  copyFileSync(await joinHub(b, hub), wrong);
+  await until('published', async () => (await routerAt(hub, 'node-b')).metadata.name === 'node-b');
+  await syncer.waitForLine(/the own Router is published again/u);
+  assert.equal(syncer.stderr.match(/cannot publish/gu)?.length, 1);
 });
 
 test('a hub and peers exclude each other', async () => {
