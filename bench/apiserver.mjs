@@ -16,8 +16,8 @@ const root = join(import.meta.dirname, '..');
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 2);
 const OBJECTS = Number(process.env.BENCH_OBJECTS ?? 10_000);
-/** Before anything counts, so that no round measures compilers at work. */
-const WARM_UP_SECONDS = Number(process.env.BENCH_WARM_UP_SECONDS ?? 4);
+/** Before anything counts, so that no round measures compilers at work: long enough for a first checkpoint, too. */
+const WARM_UP_SECONDS = Number(process.env.BENCH_WARM_UP_SECONDS ?? 8);
 const WATCHERS = 100;
 const WATCHED_WRITES = 100;
 const ROUTERS = '/apis/edge.example.com/v1/routers';
