@@ -846,4 +846,13 @@ test('self reviews answer JSON and protobuf', async () => {
   });
   const { resourceRules } = rules.object.status as { resourceRules: { resourceNames?: string[] }[] };
   assert.ok(resourceRules.some((rule) => rule.resourceNames?.[0] === 'node-1'));
+  const mayGet = async (path: string): Promise<unknown> => {
+    const body = { spec: { nonResourceAttributes: { path, verb: 'get' } } };
+    const url = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
+    const { object } = await api.send('POST', url, { body, ...bearer('tok-router') });
+    return (object.status as { allowed: boolean }).allowed;
+  };
+  for (const path of ['/api', '/api/v1', '/apis/edge.example.com', '/openapi/v3', '/version'])
+    assert.equal(await mayGet(path), true, path);
+  for (const path of ['/metrics', '/debug/pprof']) assert.equal(await mayGet(path), false, path);
 });

@@ -73,6 +73,7 @@ function specOfProtobuf(bytes: Buffer, kind: ReviewKind): ReviewSpec {
 /** Paths that every identity may read. */
 const READABLE_PATHS = [
   '/api',
+  '/api/*',
   '/apis',
   '/apis/*',
   '/healthz',
