@@ -64,8 +64,8 @@ function comparable(text: string, isOrdered: boolean): string[] {
     .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/gu, 'UID')
     .split('\n')
     .map((line) => line.replaceAll('edge ctl', 'kubectl'))
-    .filter((line) => !/^hint: |^See 'kubectl|^ensure CRDs/u.test(line));
-  return isOrdered ? lines : lines.sort();
+    .filter((line) => !/^hint: |^See 'kubectl|^ensure CRDs|is not namespace scoped/u.test(line));
+  return isOrdered ? lines : lines.filter((line) => line !== '').sort();
 }
 
 /** Runs commands, split at blanks, on both sides and compares output and exit status. */
@@ -311,4 +311,23 @@ test('api-resources prints what kubectl prints', async (t) => {
     sides,
     flags.map((each) => `api-resources ${each}`.trim()),
   );
+});
+
+test('auth says what kubectl says', async (t) => {
+  const sides = await startBoth(t);
+  if (sides === undefined) return;
+  await compareAll(sides, [
+    'auth whoami',
+    'auth can-i get routers',
+    'auth can-i update rt --subresource=status',
+    'auth can-i get rt/node-1',
+    'auth can-i get rt node-1 -q',
+    'auth can-i create deployments.apps',
+    'auth can-i * *',
+    'auth can-i get /readyz',
+    'auth can-i get',
+    'auth whoami --kubeconfig sidecar.kubeconfig',
+    'auth can-i delete rt --kubeconfig sidecar.kubeconfig',
+    'auth can-i delete rt -q --kubeconfig sidecar.kubeconfig',
+  ]);
 });

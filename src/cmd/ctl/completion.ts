@@ -3,7 +3,7 @@ import { UsageError } from '../../lib/errors.ts';
 import { createVerb } from './verb.ts';
 
 const VERBS =
-  'get watch describe apply create replace delete patch edit label annotate explain api-resources wait status services top trace port-forward nodes ssh exec cp ssh-proxy inject backup restore certs join-token join completion version';
+  'get watch describe apply create replace delete patch edit label annotate explain api-resources wait status services top trace port-forward nodes ssh exec cp ssh-proxy inject backup restore certs join-token join auth completion version';
 /** Verbs that take a type and names. */
 const ON_OBJECTS = 'get watch describe delete patch edit label annotate explain wait';
 /** What top is about. */

@@ -85,6 +85,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import('./join-token.ts'),
   },
   join: { description: 'join a node with a token of it', load: () => import('./join.ts') },
+  auth: { description: 'say who one is and what one may do', load: () => import('./auth.ts') },
   completion: {
     description: 'print the completion script of a shell',
     load: () => import('./completion.ts'),
