@@ -67,14 +67,14 @@ export function validateMetadata(metadata: ObjectMeta): StatusCause[] {
 }
 
 /** Finalizers that the reference's own controllers release. */
-const STANDARD_FINALIZERS: readonly string[] = [...COLLECTORS, 'kubernetes'];
+const STANDARD_FINALIZERS: ReadonlySet<string> = new Set([...COLLECTORS, 'kubernetes']);
 
 /** What is unwise about the finalizers that a write adds, in the words of the reference. */
 export function finalizerWarnings(current: ObjectMeta | undefined, next: ObjectMeta): string[] {
   const added = next.finalizers?.filter((name) => current?.finalizers?.includes(name) !== true) ?? [];
   return [...new Set(added)]
     .sort()
-    .filter((name) => !name.includes('/') && !STANDARD_FINALIZERS.includes(name))
+    .filter((name) => !name.includes('/') && !STANDARD_FINALIZERS.has(name))
     .map((name) => {
       const form = name.includes('.') ? 'name including a path (/)' : 'name';
       return `metadata.finalizers: ${JSON.stringify(name)}: prefer a domain-qualified finalizer ${form} to avoid accidental conflicts with other finalizer writers`;
