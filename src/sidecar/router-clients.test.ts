@@ -100,13 +100,13 @@ test('another token or port while the client is online counts from the next logi
   const { clients, made } = setUp();
   clients.reconcile([target('a', { token: 'old' })]);
   made[0]?.to('online');
-  const moved = { token: 'new', addresses: [{ ...first, port: 7001 }] };
+  const moved = { token: 'new', addresses: [second, first].map((address) => ({ ...address, port: 7001 })) };
   clients.reconcile([target('a', moved)]);
   assert.equal(made.length, 1);
   made[0]?.to('waiting');
   clients.reconcile([target('a', moved)]);
   assert.deepEqual([made.length, made[0]?.phase, made[1]?.config.token], [2, 'stopped', 'new']);
-  assert.deepEqual(made[1]?.config.server, moved.addresses[0]);
+  assert.deepEqual(made[1]?.config.server, moved.addresses[1], 'of several addresses the one in use');
   made[1]?.to('online');
   clients.reconcile([target('a', { token: 'new', addresses: [second] })]);
   assert.deepEqual([made.length, made[1]?.phase], [3, 'stopped']);

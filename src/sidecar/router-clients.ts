@@ -178,7 +178,8 @@ export function createRouterClients(deps: RouterClientsDeps): RouterClients {
     const isKept = target.addresses.some(
       (address) => formatServerAddress(address) === formatServerAddress(entry.address),
     );
-    const address = isKept ? entry.address : target.addresses[0];
+    const sameHost = target.addresses.find((each) => hostOf(each) === hostOf(entry.address));
+    const address = isKept ? entry.address : (sameHost ?? target.addresses[0]);
     if (address === undefined) return;
     const { connection, login } = fingerprint(target, address);
     if (connection === entry.fingerprint.connection) {
@@ -241,12 +242,16 @@ function newsOf({ phase }: FrpClient): string | undefined {
   return phase === 'waiting' ? 'cannot reach router, trying again' : undefined;
 }
 
+function hostOf(address: ServerAddress): string {
+  return 'path' in address ? address.path : address.host;
+}
+
 /** Leaves out what a running session can do without, such as the pool's size. */
 function fingerprint(target: ClientTarget, address: ServerAddress): Fingerprint {
   const { token, user, clientId, tls, tcpMux, additionalScopes, isWatched } = target.settings(address);
   return {
     connection: JSON.stringify([
-      'path' in address ? address.path : address.host,
+      hostOf(address),
       user,
       clientId,
       tls !== undefined,
