@@ -1,43 +1,20 @@
 /**
- * `edge syncer --hub` with a Kubernetes API server as the hub, and the manifests of deploy/hub in force. The server is
- * named by EDGE_TEST_KUBE_APISERVER, `https://TOKEN@HOST:PORT`, and needs no more than RBAC and our CRDs, which are applied.
+ * `edge syncer --hub` with a Kubernetes API server as the hub, and the manifests of deploy/hub in force.
  */
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { NODE_MAINTENANCES, ROUTERS } from '../../src/api/edge.ts';
 import type { NodeMaintenance, Router } from '../../src/api/gen/types.ts';
-import type { KubeObject, ResourceRef } from '../../src/api/meta.ts';
 import { createApiClient } from '../../src/apiclient/client.ts';
 import type { ApiClient } from '../../src/apiclient/client.ts';
 import { readKubeconfig } from '../../src/apiclient/kubeconfig.ts';
-import { parseYamlDocuments } from '../../src/lib/yaml.ts';
 import { startEdgeReady } from '../support/edge-process.ts';
+import { useKubeServer, writeKubeconfig } from '../support/kube-server.ts';
 import { freePort } from '../support/ports.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { waitFor } from '../support/wait.ts';
-
-const HUB = process.env['EDGE_TEST_KUBE_APISERVER'];
-const PLURALS: Readonly<Record<string, string>> = {
-  ValidatingAdmissionPolicy: 'validatingadmissionpolicies',
-};
-
-function resourceOf({ apiVersion, kind }: KubeObject): ResourceRef {
-  const [group = '', version = ''] = apiVersion.includes('/') ? apiVersion.split('/') : ['', apiVersion];
-  return { group, version, plural: PLURALS[kind] ?? `${kind.toLowerCase()}s`, kind };
-}
-
-async function applyFile(hub: ApiClient, file: string): Promise<void> {
-  for (const object of parseYamlDocuments(readFileSync(file, 'utf8'), file) as KubeObject[]) {
-    await hub.patch(resourceOf(object), object.metadata.name ?? '', object, {
-      type: 'apply',
-      fieldManager: 'test',
-      force: true,
-    });
-  }
-}
 
 /** A node: its own API server, a service account of its name at the hub, and a syncer. */
 async function startNode(t: TestContext, hub: ApiClient, server: string, name: string) {
@@ -54,14 +31,7 @@ async function startNode(t: TestContext, hub: ApiClient, server: string, name: s
     body: JSON.stringify({ apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: {} }),
   });
   const { token } = (JSON.parse(answer.text) as { status: { token: string } }).status;
-  const file = join(dir, 'hub.kubeconfig');
-  const kubeconfig = {
-    'current-context': 'hub',
-    clusters: [{ name: 'hub', cluster: { server, 'insecure-skip-tls-verify': true } }],
-    users: [{ name: 'node', user: { token } }],
-    contexts: [{ name: 'hub', context: { cluster: 'hub', user: 'node' } }],
-  };
-  writeFileSync(file, JSON.stringify(kubeconfig));
+  const file = writeKubeconfig(t, server, token);
   const syncer = await startEdgeReady(t, ['syncer', '--data-dir', dir, '--node', name, '--hub', file]);
   const asNode = createApiClient({ server, token, insecureSkipVerify: true });
   t.after(() => asNode.close());
@@ -69,22 +39,9 @@ async function startNode(t: TestContext, hub: ApiClient, server: string, name: s
 }
 
 test('two nodes meet at a Kubernetes API, which keeps each to its own objects', async (t) => {
-  if (HUB === undefined || HUB === '') {
-    t.skip('EDGE_TEST_KUBE_APISERVER names no Kubernetes API server');
-    return;
-  }
-  const { host, username } = new URL(HUB);
-  const server = `https://${host}`;
-  const hub = createApiClient({ server, token: username, insecureSkipVerify: true });
-  t.after(() => hub.close());
-  for (const file of [
-    'deploy/crds/edge.example.com_routers.yaml',
-    'deploy/crds/edge.example.com_nodemaintenances.yaml',
-    'deploy/hub/rbac.yaml',
-    'deploy/hub/policy.yaml',
-  ])
-    await applyFile(hub, file);
-  await waitFor(() => hub.list(ROUTERS), { what: 'CRDs are served', timeoutMs: 20_000 });
+  const kube = await useKubeServer(t, ['deploy/hub/rbac.yaml', 'deploy/hub/policy.yaml']);
+  if (kube === undefined) return;
+  const { server, client: hub } = kube;
   const id = Date.now().toString(36);
   const [nameA, nameB] = [`hub-a-${id}`, `hub-b-${id}`];
   t.after(async () => {

@@ -97,27 +97,34 @@ export async function startNode(t: Cleanup & { passed?: boolean }, name = 'node-
         ],
         { env, name: `router ${router}` },
       ),
-    async startSidecar(pod, env, command = []) {
-      const cacheDir = env['SIDECAR_CACHE_DIR'] ?? tempDir(t);
-      const [adminPort = 0] = await freePorts(1);
-      const process = startEdge(
-        t,
-        ['sidecar', '--server', server, ...(command.length === 0 ? [] : ['--', ...command])],
-        {
-          env: {
-            EDGE_NODE_NAME: name,
-            SIDECAR_POD_NAME: pod,
-            SIDECAR_DNS_ADDR: '127.0.0.2:0',
-            SIDECAR_ADMIN_ADDR: `127.0.0.1:${adminPort}`,
-            SIDECAR_CACHE_DIR: cacheDir,
-            ...env,
-          },
-          name: `sidecar ${pod}`,
-        },
-      );
-      return waitForAdmin(process, cacheDir, adminPort);
-    },
+    startSidecar: (pod, env, command = []) =>
+      startSidecarOf(t, ['--server', server], name, pod, env, command),
   };
+}
+
+/** Starts a sidecar of a node that reaches its API server by `access`, and waits for its admin surface. */
+export async function startSidecarOf(
+  t: Cleanup & { passed?: boolean },
+  access: readonly string[],
+  node: string,
+  pod: string,
+  env: Record<string, string>,
+  command: readonly string[] = [],
+): Promise<Sidecar> {
+  const cacheDir = env['SIDECAR_CACHE_DIR'] ?? tempDir(t);
+  const [adminPort = 0] = await freePorts(1);
+  const process = startEdge(t, ['sidecar', ...access, ...(command.length === 0 ? [] : ['--', ...command])], {
+    env: {
+      EDGE_NODE_NAME: node,
+      SIDECAR_POD_NAME: pod,
+      SIDECAR_DNS_ADDR: '127.0.0.2:0',
+      SIDECAR_ADMIN_ADDR: `127.0.0.1:${adminPort}`,
+      SIDECAR_CACHE_DIR: cacheDir,
+      ...env,
+    },
+    name: `sidecar ${pod}`,
+  });
+  return waitForAdmin(process, cacheDir, adminPort);
 }
 
 async function waitForAdmin(process: TestProcess, cacheDir: string, adminPort: number): Promise<Sidecar> {
