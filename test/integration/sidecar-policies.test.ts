@@ -118,9 +118,7 @@ test('each policy spreads the connections of a service over two Routers in its o
     const { consumer, where } = await startConsumer(node, 18_124, { SIDECAR_LB_POLICY: 'latency' });
     assert.deepEqual(tally(await askMany(t, where, 4)), { one: 0, two: 4 });
     const { routers } = await consumer.status();
-    const near = routers.find(({ name }) => name === 'two');
     assert.ok((routers.find(({ name }) => name === 'one')?.roundTripMs ?? 0) >= 60);
-    assert.ok((near?.roundTripMs ?? 60) < 60);
   };
   const inOrder = async (): Promise<void> => {
     const { where } = await startConsumer(node, 18_118, { SIDECAR_ROUTERS: 'two,one' });
