@@ -234,7 +234,7 @@ test('a drain has an end, also when it is told to reload meanwhile', async (t) =
   assert.equal(await old.closed, 'ECONNRESET');
   await consumer.process.assertExit(0);
   const tookMs = performance.now() - startedAt;
-  assert.ok(tookMs >= 900 && tookMs < 6000, `ended after ${tookMs} ms`);
+  assert.ok(tookMs >= 900 && tookMs < 20_000, `ended after ${tookMs} ms`);
 });
 
 test('a service that would lead to itself costs a failed connection and not all there are', async (t) => {

@@ -198,7 +198,7 @@ test('connections that wait for a provider are bounded in number and time, and c
   for (const user of parked) assert.equal(await user.closed, 'ECONNRESET');
   const parkedMs = performance.now() - startedAt;
   assert.ok(refusedMs < parkedMs - 200, `refused after ${refusedMs} ms, given up after ${parkedMs} ms`);
-  assert.ok(parkedMs >= 1400 && parkedMs < 6000, `given up after ${parkedMs} ms`);
+  assert.ok(parkedMs >= 1400 && parkedMs < 20_000, `given up after ${parkedMs} ms`);
   assert.equal(await metric(consumer, 'edge_sidecar_parked_connections'), 0);
   assert.equal(await metric(consumer, 'edge_sidecar_parked_connections_total'), 2);
   assert.equal(await metric(consumer, 'edge_sidecar_connect_failures_total'), 3);

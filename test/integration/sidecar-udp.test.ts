@@ -240,6 +240,6 @@ test('UDP flows do not hold up the end of a sidecar or a Router', async (t) => {
     const startedAt = performance.now();
     const { status } = await process.stop();
     assert.equal(status, 0);
-    assert.ok(performance.now() - startedAt < 6000);
+    assert.ok(performance.now() - startedAt < 20_000);
   }
 });
