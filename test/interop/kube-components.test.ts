@@ -32,10 +32,9 @@ test('a service is published, found and used through a Kubernetes API, and ctl s
     metadata: { name },
     spec: { frps: { bindAddr: '127.0.0.1', bindPort: first } },
   });
-  startEdge(t, [
-    ...['router', '--kubeconfig', kubeconfig, '--data-dir', tempDir(t)],
-    ...['--node', name, '--advertise-address', '127.0.0.1'],
-  ]);
+  const access = ['--kubeconfig', kubeconfig];
+  const asNode = ['--node', name, '--advertise-address', '127.0.0.1'];
+  startEdge(t, ['router', ...access, ...asNode, '--data-dir', tempDir(t)]);
   await ctl('wait', '--for=condition=Ready', `router/${name}`, '--timeout=20s');
 
   const target = createServer({ allowHalfOpen: true }, (socket) => {
@@ -46,7 +45,6 @@ test('a service is published, found and used through a Kubernetes API, and ctl s
   await once(target, 'listening');
   t.after(() => void target.close());
   const { port } = target.address() as AddressInfo;
-  const access = ['--kubeconfig', kubeconfig];
   const secret = { SIDECAR_SECRET_KEY: 's3cret', SIDECAR_ROUTERS: name };
   await startSidecarOf(t, access, name, 'provider', { SIDECAR_EXPORTED_SERVICES: `web=${port}`, ...secret });
   const consumer = await startSidecarOf(t, access, name, 'consumer', {
