@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { delimiter, dirname, resolve } from 'node:path';
 import { EdgeError, errorMessage, UsageError } from '../lib/errors.ts';
 import { parseYaml } from '../lib/yaml.ts';
+import { isRecord } from '../lib/json.ts';
 
 /** How to reach an API server and who to be there. */
 export interface ClusterAccess {
@@ -41,10 +42,6 @@ interface Kubeconfig {
 
 function configError(message: string, hint?: string): EdgeError {
   return new EdgeError('EDGE_ERR_API_KUBECONFIG', message, hint === undefined ? {} : { hint });
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function addFile(config: Kubeconfig, text: string, source: string): void {

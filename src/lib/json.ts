@@ -1,4 +1,9 @@
-/** Values as JSON has them: compared and copied without the generality, and the cost, of what Node offers for any value. */
+/** Values as JSON has them: told apart, compared and copied without the generality, and the cost, of what Node offers for any value. */
+
+/** Whether a value is an object with members: neither a list nor null. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
 
 /** Whether two JSON values are equal; the order of members does not matter. */
 export function isEqualJson(a: unknown, b: unknown): boolean {

@@ -8,6 +8,7 @@ import type { RouterSpec, RouterSpecFrps } from '../api/gen/types.ts';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
 import { errorCode, errorMessage } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
+import { isRecord } from '../lib/json.ts';
 
 /** The remembered spec of one Router. No call rejects or throws. */
 export interface SpecCache {
@@ -111,8 +112,4 @@ function keptAuth({ method, tokenFrom, additionalScopes }: NonNullable<RouterSpe
 
 function reference({ file, env }: { file?: string; env?: string }): { file?: string; env?: string } {
   return { ...(file === undefined ? {} : { file }), ...(env === undefined ? {} : { env }) };
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -7,7 +7,8 @@ import { writeFileAtomic } from '../lib/atomic-file.ts';
 import type { Clock, Timer } from '../lib/clock.ts';
 import { errorCode, errorMessage } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
-import { isRecord, isRouter } from './router-shape.ts';
+import { isRouter } from './router-shape.ts';
+import { isRecord } from '../lib/json.ts';
 
 /** The content of the cache. */
 export interface CachedState {

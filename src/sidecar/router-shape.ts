@@ -1,5 +1,6 @@
 /** Whether something is a Router that the sidecar can read: neither its cache nor every API server is to be trusted. Pure. */
 import type { Router } from '../api/gen/types.ts';
+import { isRecord } from '../lib/json.ts';
 
 /** Whether all that is read of a Router has its type. */
 export function isRouter(value: unknown): value is Router {
@@ -18,11 +19,6 @@ export function isRouter(value: unknown): value is Router {
     isOptional(conditions, isListOfRecords) &&
     isOptional(activeServices, isListOfServices)
   );
-}
-
-/** Whether something is an object with keys. */
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isOptional(value: unknown, is: (value: unknown) => boolean): boolean {

@@ -9,6 +9,7 @@ import {
 import type { NodeMaintenance, Router } from '../api/gen/types.ts';
 import type { KubeObject, ResourceRef } from '../api/meta.ts';
 import { rfc3339 } from '../lib/clock.ts';
+import { isRecord } from '../lib/json.ts';
 
 /** An object that can be mirrored. */
 export type Mirrored = Router | NodeMaintenance;
@@ -109,10 +110,6 @@ export const MAINTENANCE_KIND: MirrorKind<NodeMaintenance> = {
 /** Whether a node can be reached for maintenance, by what its object says. */
 export function isOnline(object: NodeMaintenance | undefined): boolean {
   return object?.status?.services?.some(({ status }) => status === 'online') === true;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isTextMap(value: unknown): boolean {

@@ -6,6 +6,7 @@ import type { ClusterAccess } from '../apiclient/kubeconfig.ts';
 import { errorMessage, UsageError } from '../lib/errors.ts';
 import { suggestion } from '../lib/options.ts';
 import { parseYaml } from '../lib/yaml.ts';
+import { isRecord } from '../lib/json.ts';
 
 /** A peer as the user describes it. Paths are absolute or start at the working directory. */
 export interface Peer {
@@ -124,8 +125,4 @@ export async function peerAccess(peer: Peer): Promise<ClusterAccess> {
 
 function pemOf(data: string): string {
   return data.includes('-----BEGIN') ? data : Buffer.from(data, 'base64').toString('utf8');
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

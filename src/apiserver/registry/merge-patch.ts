@@ -1,9 +1,5 @@
 /** JSON merge patch (RFC 7386): null removes, objects merge, everything else replaces. Inputs are never changed. */
-import { isEqualJson, setMember } from '../../lib/json.ts';
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
+import { isEqualJson, isRecord, setMember } from '../../lib/json.ts';
 
 /**
  * Applies a patch (RFC 7386 section 2). What it leaves as it is, is the target's own, not a copy. A `__proto__` member is a

@@ -1,15 +1,12 @@
 /** Whether a body is an object of the kind that its path serves; the ways of writing refuse another one each in its own words. */
 import { badRequest, invalid, statusError } from '../../api/status.ts';
 import type { Resource } from './resources.ts';
+import { isRecord } from '../../lib/json.ts';
 
 /** Where an object comes from: sent whole, made by a patch, or applied. */
 export type ObjectSource = 'whole' | 'patched' | 'applied';
 
 const SHOWN_LENGTH = 200;
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 /** The 422 of a patch whose result is no object of its kind. */
 export function unpatchable(result: unknown, why: string): Error {

@@ -1,11 +1,10 @@
 /** Server-side apply: what an object and its owners become when a writer applies the fields it wants. Pure. */
 import type { JsonSchema } from '../../api/crd.ts';
 import type { KubeObject } from '../../api/meta.ts';
-import { isEqualJson } from '../../lib/json.ts';
+import { isEqualJson, isRecord } from '../../lib/json.ts';
 import { compareFields, fieldsOf } from './compare.ts';
 import { applyConflict } from './conflicts.ts';
 import type { Conflict } from './conflicts.ts';
-import { isRecord } from './field-schema.ts';
 import { FieldSet } from './field-set.ts';
 import {
   lastApplied,

@@ -1,7 +1,7 @@
 /** Which fields a value has, and which differ between two values; by schema, without looking at owners. */
 import type { JsonSchema } from '../../api/crd.ts';
-import { isEqualJson } from '../../lib/json.ts';
-import { isRecord, itemsByElement, memberSchema, shapeOf } from './field-schema.ts';
+import { isEqualJson, isRecord } from '../../lib/json.ts';
+import { itemsByElement, memberSchema, shapeOf } from './field-schema.ts';
 import { FieldSet } from './field-set.ts';
 import { memberElement } from './path-element.ts';
 import type { FieldPath } from './path-element.ts';

@@ -2,14 +2,10 @@
 import type { JsonSchema } from '../../api/crd.ts';
 import { keyedElement, valueElement } from './path-element.ts';
 import type { PathElement } from './path-element.ts';
+import { isRecord } from '../../lib/json.ts';
 
 /** `leaf`: owned as a whole. `map`: members. `items`: a list whose items are found by keys or by value. */
 export type Shape = 'leaf' | 'map' | 'items';
-
-/** Whether a value is an object with members. */
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 /** How to look at a value. A value that is not what the schema says is a leaf; validation refuses it later. */
 export function shapeOf(schema: JsonSchema | undefined, value: unknown): Shape {

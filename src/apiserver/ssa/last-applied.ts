@@ -1,8 +1,8 @@
 /** The annotation of client-side apply, and what it allows to the apply that follows it (kubectl's move to server side). */
 import type { JsonSchema } from '../../api/crd.ts';
 import { compareFields, fieldsOf } from './compare.ts';
-import { isRecord } from './field-schema.ts';
 import { FieldSet } from './field-set.ts';
+import { isRecord } from '../../lib/json.ts';
 
 /** Where kubectl's client-side apply keeps the manifest. */
 export const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';

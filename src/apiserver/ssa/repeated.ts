@@ -1,8 +1,9 @@
 /** Finds what makes a configuration ambiguous: items of a list that nothing tells apart. */
 import type { JsonSchema } from '../../api/crd.ts';
-import { isRecord, itemElement, memberSchema, shapeOf } from './field-schema.ts';
+import { itemElement, memberSchema, shapeOf } from './field-schema.ts';
 import { formatPath, memberElement } from './path-element.ts';
 import type { FieldPath, PathElement } from './path-element.ts';
+import { isRecord } from '../../lib/json.ts';
 
 /** What is wrong with the first list that has an item twice, or an item without keys; undefined when none has. */
 export function repeatedItem(

@@ -1,6 +1,7 @@
 /** `edge ctl api-resources`: the types that the server has, from its discovery. */
-import { apiError, isNotFound } from '../../apiclient/errors.ts';
+import { isNotFound } from '../../apiclient/errors.ts';
 import { UsageError } from '../../lib/errors.ts';
+import { readDocument } from './document.ts';
 import { ColumnWriter } from './printers/columns.ts';
 import { createVerb, runVerb } from './verb.ts';
 import type { Session } from './verb.ts';
@@ -53,23 +54,24 @@ export async function run(argv: readonly string[]): Promise<void> {
 }
 
 async function discover({ client }: Session): Promise<Resource[]> {
-  const read = async <T>(path: string): Promise<T> => {
-    const answer = await client.request('GET', path);
-    if (answer.status >= 400) throw apiError(answer.status, answer.text, client.server);
-    return JSON.parse(answer.text) as T;
-  };
   // a server may have no core group
-  const core = await read<{ versions?: string[] }>('/api').catch((err: unknown) => {
+  const core = await readDocument<{ versions?: string[] }>(client, '/api').catch((err: unknown) => {
     if (isNotFound(err)) return { versions: [] };
     throw err;
   });
-  const { groups = [] } = await read<{ groups?: { preferredVersion: { groupVersion: string } }[] }>('/apis');
+  const { groups = [] } = await readDocument<{ groups?: { preferredVersion: { groupVersion: string } }[] }>(
+    client,
+    '/apis',
+  );
   const places = [
     ...(core.versions ?? []).slice(0, 1).map((version) => ({ path: '/api', groupVersion: version })),
     ...groups.map(({ preferredVersion }) => ({ path: '/apis', ...preferredVersion })),
   ];
   const lists = places.map(async ({ path, groupVersion }) => {
-    const { resources = [] } = await read<{ resources?: Resource[] }>(`${path}/${groupVersion}`);
+    const { resources = [] } = await readDocument<{ resources?: Resource[] }>(
+      client,
+      `${path}/${groupVersion}`,
+    );
     return resources.map((each) => ({ ...each, groupVersion }));
   });
   // subresources have a slash

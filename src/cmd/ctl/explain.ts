@@ -1,8 +1,8 @@
 /** `edge ctl explain`: what the fields of a type mean, from the OpenAPI document that the server has. */
 import type { ResourceRef } from '../../api/meta.ts';
-import { apiError } from '../../apiclient/errors.ts';
 import { EdgeError, UsageError } from '../../lib/errors.ts';
 import { EXIT_FAILURE, ExitStatus } from '../exit.ts';
+import { readDocument } from './document.ts';
 import { Explainer, kindText, schemaOf } from './explain-text.ts';
 import type { OpenApi } from './explain-text.ts';
 import { resourceOf } from './resources.ts';
@@ -79,14 +79,12 @@ function splitPath(what: string): { resource: ResourceRef | undefined; path: str
 
 /** The document of a group and version, by the index of them. */
 async function openApi({ client }: Session, name: string): Promise<OpenApi> {
-  const read = async <T>(path: string): Promise<T> => {
-    const answer = await client.request('GET', path);
-    if (answer.status >= 400) throw apiError(answer.status, answer.text, client.server);
-    return JSON.parse(answer.text) as T;
-  };
-  const index = await read<{ paths?: Record<string, { serverRelativeURL?: string }> }>('/openapi/v3');
+  const index = await readDocument<{ paths?: Record<string, { serverRelativeURL?: string }> }>(
+    client,
+    '/openapi/v3',
+  );
   const url = index.paths?.[name]?.serverRelativeURL;
   if (url?.startsWith('/') !== true)
     throw new EdgeError('EDGE_ERR_CTL_OPENAPI', `couldn't find resource for "${name.slice('apis/'.length)}"`);
-  return read<OpenApi>(url);
+  return readDocument<OpenApi>(client, url);
 }

@@ -72,6 +72,12 @@ export function resourceOfManifest({ source, object }: Manifest): ResourceRef {
   );
 }
 
+/** Checks the value of `--dry-run`. Throws UsageError. */
+export function checkDryRun(mode: string): void {
+  if (!['none', 'client', 'server'].includes(mode))
+    throw new UsageError(`Invalid dry-run value (${mode}). Must be "none", "server", or "client".`);
+}
+
 /** What follows the word for what was done. */
 export function dryRunSuffix(mode: string): string {
   return { client: ' (dry run)', server: ' (server dry run)' }[mode] ?? '';
@@ -91,8 +97,7 @@ export async function manifestsOf(
   args: readonly string[],
   flags: WriteFlags,
 ): Promise<Manifest[]> {
-  if (!['none', 'client', 'server'].includes(flags.dryRun))
-    throw new UsageError(`Invalid dry-run value (${flags.dryRun}). Must be "none", "server", or "client".`);
+  checkDryRun(flags.dryRun);
   if (args.length > 0) {
     throw new UsageError(`Unexpected args: [${args.join(' ')}]`, {
       hint: `run "edge ctl ${verb} --help" for usage`,

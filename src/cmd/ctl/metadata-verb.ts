@@ -3,7 +3,7 @@ import type { KubeObject } from '../../api/meta.ts';
 import { UsageError } from '../../lib/errors.ts';
 import { EXIT_FAILURE, ExitStatus } from '../exit.ts';
 import { failureLines } from './failure.ts';
-import { dryRunSuffix } from './manifest-writes.ts';
+import { checkDryRun, dryRunSuffix } from './manifest-writes.ts';
 import { readManifests } from './manifests.ts';
 import {
   changed,
@@ -78,8 +78,7 @@ async function changeAll(
   args: readonly string[],
   flags: MetadataFlags,
 ): Promise<void> {
-  if (!['none', 'client', 'server'].includes(flags.dryRun))
-    throw new UsageError(`Invalid dry-run value (${flags.dryRun}). Must be "none", "server", or "client".`);
+  checkDryRun(flags.dryRun);
   const printer = await objectPrinter(flags.output, { isManagedShown: flags.showManagedFields ?? false });
   const { what, pairs } = splitArgs(args, noun);
   const changes = parseChanges(pairs, noun);

@@ -1,5 +1,5 @@
 /** `edge ctl version`: the versions of this program and of the API server. */
-import { apiError } from '../../apiclient/errors.ts';
+import { readDocument } from './document.ts';
 import { commit, protocolVersion, version } from '../../lib/build-info.ts';
 import { UsageError } from '../../lib/errors.ts';
 import { formatYaml } from '../../lib/yaml.ts';
@@ -39,9 +39,7 @@ export async function run(argv: readonly string[]): Promise<void> {
     }
     let server: ServerVersion;
     try {
-      const answer = await client.request('GET', '/version');
-      if (answer.status >= 400) throw apiError(answer.status, answer.text, client.server);
-      server = JSON.parse(answer.text) as ServerVersion;
+      server = await readDocument<ServerVersion>(client, '/version');
     } catch (err) {
       await show(undefined); // the client's version is known whatever the server does
       throw err;
