@@ -39,6 +39,7 @@ export async function openKnownHosts(path: string): Promise<KnownHosts> {
   const entries = parseKnownHosts(text);
   let lines = text === '' ? 0 : text.split('\n').length - (text.endsWith('\n') ? 1 : 0);
   let separator = text === '' || text.endsWith('\n') ? '' : '\n';
+  let written: Promise<void> = Promise.resolve();
   return {
     path,
     find: (host) => entries.filter((entry) => matchesHost(entry.hosts, host)),
@@ -47,8 +48,14 @@ export async function openKnownHosts(path: string): Promise<KnownHosts> {
       entries.push({ line: ++lines, marker: undefined, hosts: host, type, key: blob });
       const added = `${separator}${host} ${key}\n`;
       separator = '';
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-      await appendFile(path, added, { mode: 0o600 });
+      const append = async (): Promise<void> => {
+        await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+        await appendFile(path, added, { mode: 0o600 });
+      };
+      // one after the other: lines keep the numbers that were given out, and the separator comes first
+      const done = written.then(append);
+      written = done.catch(() => {});
+      await done;
     },
   };
 }

@@ -78,7 +78,8 @@ test('rates are those of the traffic', async (t) => {
   const { node, address, port, startGuest } = await startService(t);
   startTraffic(t, address, port);
   const steadyAt = Date.now() + 2000;
-  await waitFor(() => Date.now() > steadyAt, { what: 'the traffic is steady' });
+  // a report tells whole seconds: one that is made a second later still tells a time after `steadyAt`
+  await waitFor(() => Date.now() > steadyAt + 1000, { what: 'the traffic is steady' });
   // clients that come and go make the Router report
   const guest = await startGuest('guest');
   const reportedAt = async (): Promise<number> => {
