@@ -29,8 +29,8 @@ export async function isFree(host, port) {
 }
 
 /**
- * `count` different free TCP ports of `host`, all held until all are known. Another program may take one before it
- * is used, so ask as late as possible.
+ * `count` different free TCP ports of `host`, all held until all are known. Whoever asks here, in this process or another
+ * one, gets others until this process ends; a program that does not ask may take one before it is used.
  */
 export async function freePorts(count, host = '127.0.0.1') {
   const servers = await Promise.all(Array.from({ length: count }, () => holdPort(host)));
@@ -39,10 +39,27 @@ export async function freePorts(count, host = '127.0.0.1') {
   return ports;
 }
 
+/**
+ * Takes a port for this process; false when somebody has. A name in Linux's abstract namespace of local sockets is free
+ * again by itself when the process ends, however it does.
+ */
+function reserve(port) {
+  return new Promise((resolve) => {
+    const holder = createServer();
+    holder.once('error', () => resolve(false));
+    holder.listen({ path: `\0edge-port-${port}` }, () => {
+      holder.unref();
+      resolve(true);
+    });
+  });
+}
+
 async function holdPort(host) {
   const { start, end } = QUIET_PORTS;
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const server = await listen(host, start + Math.floor(Math.random() * (end - start + 1)));
+    const port = start + Math.floor(Math.random() * (end - start + 1));
+    if (!(await reserve(port))) continue;
+    const server = await listen(host, port);
     if (server !== undefined) return server;
   }
   throw new Error(`no free port of ${host} from ${start} to ${end}`);

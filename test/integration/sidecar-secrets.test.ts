@@ -38,7 +38,6 @@ test('a secret that is exchanged on both sides breaks no connection and fails no
   const consumer = await node.startSidecar('consumer', {
     SIDECAR_MAPPED_SERVICES: 'web:18130',
     SIDECAR_SECRET_KEY_FILE: secretOf('consumer'),
-    SIDECAR_PARK_TIMEOUT: '30s',
   });
   const where = await whenServed(consumer, 'web');
   const old = dial(t, where);

@@ -142,10 +142,14 @@ test('a provider that dies is replaced by the other', async (t) => {
     'two providers',
   );
   const { address, port } = await whenServed(consumer, 'web');
-  const seen = new Set(await Promise.all(Array.from({ length: 8 }, () => exchange(address, port, ''))));
-  assert.deepEqual(
-    [...seen].toSorted((a, b) => a.localeCompare(b)),
-    ['one:', 'two:'],
+  const seen = new Set<string>();
+  await waitFor(
+    async () => {
+      for (const answer of await Promise.all(Array.from({ length: 8 }, () => exchange(address, port, ''))))
+        seen.add(answer);
+      return seen.has('one:') && seen.has('two:');
+    },
+    { what: 'answers of both providers' },
   );
   await first.process.kill();
   await waitFor(
@@ -171,7 +175,6 @@ test('new connections use another Router when one is killed, without a failure',
       new Set(services[0]?.providers.map((provider) => provider.router)).size === 2 &&
       routers.every(({ phase }) => phase === 'online'),
     'both Routers',
-    15_000,
   );
   const { address, port } = await whenServed(consumer, 'web');
   assert.equal(await exchange(address, port, 'a'), 'web:a');
@@ -192,14 +195,17 @@ test('a Router that hangs without a word delays few connections and fails none',
       new Set(services[0]?.providers.map((provider) => provider.router)).size === 2 &&
       routers.every(({ phase }) => phase === 'online'),
     'both Routers',
-    15_000,
   );
   const { address, port } = await whenServed(consumer, 'web');
   router.signal('SIGSTOP');
-  for (let round = 0; round < 6; round++) {
+  const startedAt = performance.now();
+  for (let round = 0; round < 20; round++) {
     assert.equal(await exchange(address, port, `r${round}`), `web:r${round}`);
   }
-  assert.ok((await consumer.status()).parked.retried <= 1); // the others knew better
+  // The others knew better; every second one would have been delayed. A Router is tried again every five seconds.
+  const { retried } = (await consumer.status()).parked;
+  const periods = Math.ceil((performance.now() - startedAt) / 5000);
+  assert.ok(retried <= periods, `${retried} were delayed in ${periods} periods`);
 });
 
 test('when the only Router is restarted connections wait for it and work again', async (t) => {
@@ -212,7 +218,6 @@ test('when the only Router is restarted connections wait for it and work again',
   node.startRouter('node-1');
   await waitFor(() => exchange(address, port, 'again'), {
     what: 'an answer through the restarted Router',
-    timeoutMs: 20_000,
   });
 });
 
@@ -236,7 +241,7 @@ test('open and new connections go on while the API server is away', async (t) =>
   socket.end('second');
   await waitFor(() => answer === 'web:first second', { what: 'answer on the old connection' });
   await node.startApiserver();
-  await consumer.until(({ apiserver }) => apiserver.connected, 'API server back', 15_000);
+  await consumer.until(({ apiserver }) => apiserver.connected, 'API server back');
   assert.equal(await exchange(address, port, 'after'), 'web:after');
 });
 

@@ -33,7 +33,7 @@ export async function startEdgeReady(
   options: ProcessOptions & { timeoutMs?: number } = {},
 ): Promise<TestProcess> {
   const child = startEdge(t, args, options);
-  await child.waitForLine(READY_LINE, options.timeoutMs ?? 15_000);
+  await child.waitForLine(READY_LINE, options.timeoutMs);
   return child;
 }
 

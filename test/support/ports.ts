@@ -3,7 +3,7 @@ import { freePorts } from '../../scripts/demo/ports.mjs';
 
 export { freePorts, QUIET_PORTS } from '../../scripts/demo/ports.mjs';
 
-/** One free TCP port of `host`. Another program may take it before it is used, so ask as late as possible. */
+/** One free TCP port of `host`, which no other test gets; another program may take it before it is used. */
 export async function freePort(host = '127.0.0.1'): Promise<number> {
   const [port = 0] = await freePorts(1, host);
   return port;

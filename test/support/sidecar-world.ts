@@ -102,7 +102,10 @@ export async function startNode(t: Cleanup & { passed?: boolean }, name = 'node-
   };
 }
 
-/** Starts a sidecar of a node that reaches its API server by `access`, and waits for its admin surface. */
+/**
+ * Starts a sidecar of a node that reaches its API server by `access`, and waits for its admin surface. Its connections
+ * wait for a provider as long as tests wait for anything, since on a busy machine one takes seconds to start.
+ */
 export async function startSidecarOf(
   t: Cleanup & { passed?: boolean },
   access: readonly string[],
@@ -120,6 +123,7 @@ export async function startSidecarOf(
       SIDECAR_DNS_ADDR: '127.0.0.2:0',
       SIDECAR_ADMIN_ADDR: `127.0.0.1:${adminPort}`,
       SIDECAR_CACHE_DIR: cacheDir,
+      SIDECAR_PARK_TIMEOUT: `${PATIENCE_MS}ms`,
       ...env,
     },
     name: `sidecar ${pod}`,
@@ -186,13 +190,9 @@ export function exchange(host: string, port: number, request: string): Promise<s
 
 /** Where a mapped service listens, once it is ready. */
 export async function whenServed(sidecar: Sidecar, name: string): Promise<{ address: string; port: number }> {
-  return sidecar.until(
-    ({ services }) => {
-      const service = services.find((each) => each.name === name && each.state === 'ready');
-      const port = service?.ports[0]?.port;
-      return service === undefined || port === undefined ? undefined : { address: service.address, port };
-    },
-    `service ${name} ready`,
-    15_000,
-  );
+  return sidecar.until(({ services }) => {
+    const service = services.find((each) => each.name === name && each.state === 'ready');
+    const port = service?.ports[0]?.port;
+    return service === undefined || port === undefined ? undefined : { address: service.address, port };
+  }, `service ${name} ready`);
 }
