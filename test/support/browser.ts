@@ -20,7 +20,7 @@ export interface Page {
   /** Evaluates an expression, or a promise of one, in the page; rejects with what it threw. */
   evaluate<T>(expression: string): Promise<T>;
   /** Waits until an expression is truthy. */
-  until(expression: string, what: string, timeoutMs?: number): Promise<void>;
+  until(expression: string, what: string): Promise<void>;
   /** Types text into what has the focus; a line feed is Enter. */
   type(text: string): Promise<void>;
   /** Writes a PNG of what is seen. */
@@ -111,8 +111,8 @@ async function openPage(socket: WebSocket, url: string): Promise<Page> {
   return {
     problems,
     evaluate,
-    async until(expression, what, timeoutMs = 20_000) {
-      await waitFor(() => evaluate<boolean>(`Boolean(${expression})`), { what, timeoutMs });
+    async until(expression, what) {
+      await waitFor(() => evaluate<boolean>(`Boolean(${expression})`), { what });
     },
     async type(text) {
       for (const part of text.split(/(\n)/u)) {

@@ -56,7 +56,7 @@ export async function useKubeServer(
     }
   }
   for (const resource of [ROUTERS, NODE_MAINTENANCES])
-    await waitFor(() => client.list(resource), { what: 'CRDs are served', timeoutMs: 20_000 });
+    await waitFor(() => client.list(resource), { what: 'CRDs are served' });
   return { server, client, token };
 }
 

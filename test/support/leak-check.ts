@@ -4,9 +4,6 @@ import { waitFor } from './wait.ts';
 
 /** Resources that say nothing about the code under test: the runner's own pipes, and file work under way. */
 const IGNORED = new Set(['PipeWrap', 'TTYWrap', 'FSReqPromise', 'FSReqCallback', 'FileHandle', 'CloseReq']);
-/** Closing is asynchronous; this long is plenty for a handle that is really on its way out. */
-const GRACE_MS = 2000;
-
 /**
  * Put at the top of a test file (or a describe): remembers what is open before its tests and asserts, after the
  * last one, that nothing was added. Timers that do not keep the process alive are not seen by Node here.
@@ -22,7 +19,7 @@ export function checkLeaks(): void {
       left = added(atStart);
       return left.length === 0;
     };
-    await waitFor(isClean, { what: 'handles closed', timeoutMs: GRACE_MS }).catch((err: unknown) => {
+    await waitFor(isClean, { what: 'handles closed' }).catch((err: unknown) => {
       throw new Error(`handles left open: ${left.join(', ')}`, { cause: err });
     });
   });

@@ -87,7 +87,7 @@ export async function startMaintainedNodes(
       const { items } = await node.client.list<NodeMaintenance>(NODE_MAINTENANCES);
       return items.filter(({ status }) => status?.services?.[0]?.status === 'online').length === names.length;
     },
-    { what: 'the nodes to be online', timeoutMs: 20_000 },
+    { what: 'the nodes to be online' },
   );
   const env = { ...SECRET, EDGE_SERVER: node.client.server, EDGE_DATA_DIR: dataDir, SSH_AUTH_SOCK: '' };
   const command = (verb: string, args: readonly string[]): string[] => [

@@ -19,6 +19,14 @@ test('waits for a line, stops by SIGTERM and tells how the process ended', async
   assert.deepEqual(await child.stop(), { status: 3, signal: null });
 });
 
+test('half a line is no line yet, unless the process has ended', async (t) => {
+  const halves = `process.stdout.write('port 12'); setTimeout(() => process.stdout.write('34\\n'), 100);`;
+  const child = startProcess(t, process.execPath, node(`${halves} ${IDLE}`));
+  assert.equal(await child.waitForLine(/port \d+/u), 'port 1234');
+  const ended = startProcess(t, process.execPath, node(`process.stdout.write('the rest')`));
+  assert.equal(await ended.waitForLine(/rest/u), 'the rest');
+});
+
 test('a wait fails at once, with the log, when the process ends first', async (t) => {
   const child = startProcess(t, process.execPath, node(`console.error('no such file'); process.exit(1)`), {
     name: 'x',

@@ -140,10 +140,18 @@ export class TestProcess {
     }
   }
 
-  /** Waits until the log or the output holds a line that matches, also one written earlier; resolves with it. */
+  /** Waits until the log or the output holds a whole line that matches, also one written earlier; resolves with it. */
   async waitForLine(pattern: RegExp, timeoutMs = PATIENCE_MS): Promise<string> {
-    const find = () => `${this.#stdout}\n${this.#stderr}`.split('\n').find((line) => pattern.test(line));
+    const find = () =>
+      [this.#stdout, this.#stderr]
+        .flatMap((text) => this.#wholeLines(text))
+        .find((line) => pattern.test(line));
     return this.waitFor(find, `a line that matches ${String(pattern)}`, timeoutMs);
+  }
+
+  /** The rest of a line may be on its way, unless nothing comes any more. */
+  #wholeLines(text: string): string[] {
+    return text.split('\n').slice(0, this.#exit === undefined ? -1 : undefined);
   }
 
   /** Waits until `url` (plain HTTP) answers with the status. */

@@ -74,7 +74,7 @@ export async function startTmux(
           last = await screen();
           return pattern.test(last);
         },
-        { what: `the screen matches ${String(pattern)}`, timeoutMs: 20_000, intervalMs: 50 },
+        { what: `the screen matches ${String(pattern)}`, intervalMs: 50 },
       ).catch((err: unknown) => {
         throw new Error(`${String(err)}\n--- the screen:\n${last}\n---`, { cause: err });
       });
