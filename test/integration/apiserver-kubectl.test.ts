@@ -120,7 +120,7 @@ test('kubectl watches and waits', async (t) => {
   await kubectl.ok('create', '-f', kubectl.file('r1.yaml', manifest(7000)));
   const watch = kubectl.start('get', 'rt', '-w');
   await watch.waitForLine(/^r1 .* 7000 /u);
-  const waiting = kubectl.start('wait', '--for=condition=Ready', 'rt/r1', '--timeout=20s');
+  const waiting = kubectl.start('wait', '--for=condition=Ready', 'rt/r1', '--timeout=60s');
   await kubectl.ok('patch', 'rt', 'r1', '--type=merge', '-p', '{"spec":{"frps":{"bindPort":7005}}}');
   await watch.waitForLine(/^r1 .* 7005 /u);
   const status = '{"status":{"conditions":[{"type":"Ready","status":"True"}]}}';
@@ -128,7 +128,7 @@ test('kubectl watches and waits', async (t) => {
   await watch.waitForLine(/^r1 +True .* 7005 /u);
   await waiting.assertExit(0);
   await kubectl.ok('delete', 'rt', '--all');
-  assert.equal((await kubectl('wait', '--for=delete', 'rt/r1', '--timeout=10s')).status, 0);
+  assert.equal((await kubectl('wait', '--for=delete', 'rt/r1', '--timeout=20s')).status, 0);
 });
 
 test('kubectl explains, discovers and asks who it is', async (t) => {

@@ -214,13 +214,10 @@ test('a changed serving certificate is used without a restart, and one that does
   );
   const next = await startNode(t, 'node-3');
   writeFileSync(cert, readFileSync(join(next.dataDir, 'pki/serving.crt')));
-  await server.waitForLine(/certificates cannot be loaded/u, 20_000);
+  await server.waitForLine(/certificates cannot be loaded/u);
   assert.equal(await presented(), first, 'the old pair stays');
   copy(next.dataDir);
-  await waitFor(async () => (await presented()) !== first, {
-    what: 'the new certificate',
-    timeoutMs: 20_000,
-  });
+  await waitFor(async () => (await presented()) !== first, { what: 'the new certificate' });
   await assert.rejects(
     presented({ maxVersion: 'TLSv1.1', minVersion: 'TLSv1', ciphers: 'DEFAULT@SECLEVEL=0' }),
   );
@@ -238,9 +235,8 @@ test('the audit log has writes and refusals with their outcome and time, and goe
   await runEdge(['ctl', '--kubeconfig', join(dataDir, 'sidecar.kubeconfig'), 'delete', 'router', 'r1']);
   await runEdge(['ctl', '--server', url, '--ca-file', join(dataDir, 'pki/ca.crt'), 'get', 'routers']);
   await ok(ctl('backup', join(dataDir, 'b')));
-  const found = await waitFor(() => (entries().length >= 4 ? entries() : undefined), {
-    what: 'four entries',
-  });
+  const hasLast = (): boolean => entries().some(({ resource }) => resource === 'node/backup');
+  const found = await waitFor(() => (hasLast() ? entries() : undefined), { what: 'the entry of the backup' });
   const brief = found.map(({ user, verb, resource, name, code }) =>
     [user, verb, resource, name, code].join(' '),
   );

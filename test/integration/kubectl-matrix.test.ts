@@ -57,7 +57,7 @@ const FILES: Readonly<Record<string, string>> = {
 };
 
 const READY = '{"status":{"conditions":[{"type":"Ready","status":"True"}]}}';
-const OPTIONAL_TIME = /\d+s|\d{4}-\d\d-\d\dT\S+Z/gu;
+const OPTIONAL_TIME = /(?:\d+[dhms])+|\d{4}-\d\d-\d\dT\S+Z/gu;
 
 const STEPS: readonly Step[] = [
   {
