@@ -8,12 +8,12 @@ import { describe, test } from 'node:test';
 import { decode, encode } from 'dns-packet';
 import { createDnsServer } from '../../src/dns/server.ts';
 import { createZone } from '../../src/dns/zone.ts';
-import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/log.ts';
 import { addressRecord, answerTo, FAKE_DNS_HOST, startFakeDns } from '../support/fake-dns.ts';
 import { checkLeaks } from '../support/leak-check.ts';
 import { freePort } from '../support/ports.ts';
-import { waitFor } from '../support/wait.ts';
+import { startSteadyClock } from '../support/steady-clock.ts';
+import { PATIENCE_MS, waitFor } from '../support/wait.ts';
 import type { TestContext } from 'node:test';
 import type { DecodedPacket, Packet } from 'dns-packet';
 import type { HostPort } from '../../src/lib/address.ts';
@@ -37,7 +37,7 @@ async function startServer(
   zone.replace([{ name: 'mysql', namespace: 'default', address: '127.0.66.1', ports: [], isReady: true }]);
   const server = createDnsServer(
     { listen: [{ host: HOST, port: 0 }], zone, upstreams, limits: QUICK, ...config },
-    { clock: systemClock, random: Math.random, log },
+    { clock: startSteadyClock(t), random: Math.random, log },
   );
   await server.start();
   t.after(() => server.stop());
@@ -67,7 +67,7 @@ async function ask(server: DnsServer, name: string, change: Packet = {}): Promis
     };
     const { host, port } = server.addresses[0] ?? { host: HOST, port: 0 };
     client.send(encode(packet), port, host);
-    const [bytes] = (await once(client, 'message', { signal: AbortSignal.timeout(10_000) })) as [Buffer];
+    const [bytes] = (await once(client, 'message', { signal: AbortSignal.timeout(PATIENCE_MS) })) as [Buffer];
     const answer = decode(bytes) as Answered;
     assert.equal(answer.id, 4711);
     return answer;

@@ -11,11 +11,11 @@ import { promisify } from 'node:util';
 import { decode, encode } from 'dns-packet';
 import { createDnsServer } from '../../src/dns/server.ts';
 import { createZone } from '../../src/dns/zone.ts';
-import { systemClock } from '../../src/lib/clock.ts';
 import { silentLogger } from '../../src/lib/log.ts';
 import { checkLeaks } from '../support/leak-check.ts';
 import { requireProgram } from '../support/programs.ts';
-import { waitFor } from '../support/wait.ts';
+import { startSteadyClock } from '../support/steady-clock.ts';
+import { PATIENCE_MS, waitFor } from '../support/wait.ts';
 import type { TestContext } from 'node:test';
 import type { DnsServer, DnsServerConfig } from '../../src/dns/server.ts';
 import type { Zone } from '../../src/dns/zone.ts';
@@ -44,7 +44,7 @@ async function startServer(t: TestContext, config: Partial<DnsServerConfig> = {}
   ]);
   const server = createDnsServer(
     { listen: [{ host: HOST, port: 0 }], zone, upstreams: [], ...config },
-    { clock: systemClock, random: Math.random, log: silentLogger },
+    { clock: startSteadyClock(t), random: Math.random, log: silentLogger },
   );
   await server.start();
   t.after(() => server.stop());
@@ -107,7 +107,7 @@ describe('dig', () => {
     if (dig === undefined) return;
     const { port } = await startServer(t);
     for (const { args, output } of cases) {
-      const { stdout } = await run(dig, [`@${HOST}`, '-p', String(port), '+tries=1', '+time=5', ...args]);
+      const { stdout } = await run(dig, [`@${HOST}`, '-p', String(port), '+tries=1', '+time=30', ...args]);
       assert.match(stdout, output, args.join(' '));
       assert.doesNotMatch(stdout, /;; Warning|malformed|extra bytes/u, args.join(' '));
     }
@@ -116,7 +116,7 @@ describe('dig', () => {
 
 test("Node's resolver gets addresses, services and names", async (t) => {
   const { port } = await startServer(t);
-  const resolver = new Resolver({ timeout: 5000, tries: 1 });
+  const resolver = new Resolver({ timeout: PATIENCE_MS, tries: 1 });
   resolver.setServers([`${HOST}:${port}`]);
   assert.deepEqual(await resolver.resolve4('mysql.default.svc', { ttl: true }), [
     { address: '127.0.66.1', ttl: 5 },
@@ -134,7 +134,7 @@ test("Node's resolver gets addresses, services and names", async (t) => {
 
 test('a name changes and goes while the server runs', async (t) => {
   const { port, zone } = await startServer(t);
-  const resolver = new Resolver({ timeout: 5000, tries: 1 });
+  const resolver = new Resolver({ timeout: PATIENCE_MS, tries: 1 });
   resolver.setServers([`${HOST}:${port}`]);
   zone.replace([{ name: 'web', namespace: 'default', address: '127.0.66.7', ports: [], isReady: true }]);
   assert.deepEqual(await resolver.resolve4('web'), ['127.0.66.7']);
@@ -261,7 +261,7 @@ describe('life of the server', () => {
     const { server } = await startServer(t);
     await server.stop();
     await server.start();
-    const resolver = new Resolver({ timeout: 5000, tries: 1 });
+    const resolver = new Resolver({ timeout: PATIENCE_MS, tries: 1 });
     resolver.setServers([`${HOST}:${server.addresses[0]?.port}`]);
     assert.deepEqual(await resolver.resolve4('mysql'), ['127.0.66.1']);
   });
@@ -273,7 +273,7 @@ describe('life of the server', () => {
       { host: '127.0.0.3', port: 0 },
       { host: HOST, port },
     ];
-    const deps = { clock: systemClock, random: Math.random, log: silentLogger };
+    const deps = { clock: startSteadyClock(t), random: Math.random, log: silentLogger };
     const second = createDnsServer({ listen, zone, upstreams: [] }, deps);
     await assert.rejects(second.start(), {
       code: 'EDGE_ERR_DNS_LISTEN',
