@@ -23,7 +23,7 @@ import type { RawPeer } from '../support/hostile-peer.ts';
 import { freePorts } from '../support/ports.ts';
 import type { TestProcess } from '../support/processes.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { waitFor } from '../support/wait.ts';
+import { PATIENCE_MS, waitFor } from '../support/wait.ts';
 
 interface World {
   port: number;
@@ -156,15 +156,15 @@ test('strangers that send nonsense, half of something or nothing are gone in tim
 });
 
 test('a flood of connections that never log in keeps nobody out', async (t) => {
-  const { port, router, echoPort } = await startWorld(t, 'pendingConnections=50');
+  const { port, router, echoPort } = await startWorld(t, 'pendingConnections=50', 'loginTimeout=5m');
   const user = startHonestUser(t, echoPort);
   const flood = await Promise.all(Array.from({ length: 400 }, () => dialRaw(t, port)));
   const newcomer = await startClient(t, port);
   await publish(newcomer, 9, { name: 'newcomer' });
   const again = await startClient(t, port, { tcpMux: false });
   await publish(again, 9, { name: 'another' });
-  const left = flood.filter(({ isOver }) => !isOver).length;
-  assert.ok(left <= 50, `${left} of the flood are left`);
+  // The newcomers are in, so the Router has closed the others; this process may not have read all of that yet.
+  await waitFor(() => flood.filter(({ isOver }) => !isOver).length <= 50, { what: 'the flood to shrink' });
   assert.deepEqual((await user.stop()).failures, []);
   assert.ok(!router.stderr.includes('login refused'));
 });
@@ -190,7 +190,7 @@ async function logIn(
   const stream = mux.openStream();
   stream.write(loginBytes('secret'));
   const control = new MessageChannel(stream, systemClock);
-  const { body } = await control.expect(['LoginResp'], 5000);
+  const { body } = await control.expect(['LoginResp'], PATIENCE_MS);
   assert.equal(body.error, '');
   control.encrypt('secret');
   return { socket, mux, control };
@@ -201,6 +201,7 @@ test('a client that floods with proxies, streams, visitors and work connections 
   const { port, router, echoPort } = await startWorld(t, ...limits);
   const before = residentMiB(router.pid);
   const user = startHonestUser(t, echoPort);
+  const startedAt = performance.now();
   const { mux, control } = await logIn(t, port);
   let [accepted, refused] = [0, 0];
   control.start({
@@ -241,7 +242,7 @@ test('a client that floods with proxies, streams, visitors and work connections 
         : message('NewWorkConn', { run_id: 'guess' });
     channel.send(what);
     const { body } = await channel
-      .expect(['NewVisitorConnResp', 'StartWorkConn'], 5000)
+      .expect(['NewVisitorConnResp', 'StartWorkConn'], PATIENCE_MS)
       .catch(() => ({ body: { error: 'reset' } }));
     assert.notEqual(body.error, '');
     channel.close();
@@ -249,9 +250,10 @@ test('a client that floods with proxies, streams, visitors and work connections 
   assert.deepEqual((await user.stop()).failures, []);
   mux.close();
   await waitFor(async () => residentMiB(router.pid) < before + 96, { what: 'memory to come back' });
-  // Of two thousand refusals no more than a burst was written, and none with nine thousand characters.
+  // Of two thousand refusals a burst was written and one a second, and none with nine thousand characters.
+  const most = 101 + (performance.now() - startedAt) / 1000;
   const refusals = router.stderr.split('\n').filter((line) => line.includes('proxy refused'));
-  assert.ok(refusals.length > 0 && refusals.length < 150, `${refusals.length} lines`);
+  assert.ok(refusals.length > 0 && refusals.length <= most, `${refusals.length} lines`);
   assert.ok(refusals.every((line) => line.length < 600));
 });
 
@@ -273,7 +275,6 @@ test('users that open and never read are dropped once too much waits for them, a
   const peers = await Promise.all(Array.from({ length: 60 }, () => dialRaw(t, remotePort, true)));
   await waitFor(async () => (await metric('edge_router_dropped_connections_total')) > 0, {
     what: 'dropped connections',
-    timeoutMs: 20_000,
   });
   await waitFor(async () => (await metric('edge_router_queued_bytes')) <= 16 * 1024 * 1024, {
     what: 'the bound',
@@ -292,7 +293,7 @@ test('a peer that resets in the middle of a frame takes only its own connections
   for (let round = 0; round < 20; round++) {
     const { socket, control } = await logIn(t, port);
     control.send(message('NewProxy', { proxy_name: `own${round}`, proxy_type: 'stcp', sk: 'key' }));
-    await control.expect(['NewProxyResp'], 5000);
+    await control.expect(['NewProxyResp'], PATIENCE_MS);
     const raw = frame(DATA, 0, 1, Buffer.alloc(1000));
     socket.write(raw.subarray(0, [3, 12, 500][round % 3]), () => socket.resetAndDestroy());
   }
@@ -301,6 +302,15 @@ test('a peer that resets in the middle of a frame takes only its own connections
   });
   assert.deepEqual((await user.stop()).failures, []);
 });
+
+/** The beginning of what a client sends, up to its first frame with data: the login. */
+function upToLogin(bytes: Buffer): Buffer {
+  for (let at = 0; ;) {
+    const length = bytes[at + 1] === DATA ? bytes.readUInt32BE(at + 8) : 0;
+    at += 12 + length;
+    if (length > 0) return bytes.subarray(0, at);
+  }
+}
 
 test('a login that was overheard and is sent again cuts nobody off, and keeps nobody out', async (t) => {
   const { port, echoPort, metric } = await startWorld(t, 'clients=6');
@@ -319,8 +329,7 @@ test('a login that was overheard and is sent again cuts nobody off, and keeps no
   await publish(client, 9, { name: 'overheard' });
   const { runId } = client;
   const user = startHonestUser(t, echoPort);
-  // The first bytes are the login, as of somebody without a run id; then as it comes back after a break.
-  const copies = Buffer.concat(heard.slice(0, 1));
+  const copies = upToLogin(Buffer.concat(heard));
   const peers = await Promise.all(Array.from({ length: 30 }, () => dialRaw(t, port)));
   for (const { send } of peers) send(copies);
   await waitFor(async () => (await metric('edge_router_sessions')) >= 6, {

@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { NODE_OBJECT, startMaintenanceWorld } from '../support/maintenance-world.ts';
 
-/** A change must show within a second of its cause; the rest is for a loaded machine. */
-const SHOWN_MS = 5000;
+/** A change shows within a second of its cause; where only the keep-alive notices it takes 40 s. */
+const SHOWN_MS = 25_000;
 
 test('a Router publishes the sshd beside it, and its node goes when the Router goes', async (t) => {
   const world = await startMaintenanceWorld(t, { isByRouter: true });
