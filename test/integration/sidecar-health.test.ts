@@ -97,10 +97,12 @@ test('a provider whose target dies leaves rotation and comes back, and no connec
     await one.stop();
   })();
   await pause;
-  await readyOf(consumer, 1);
-  const { services } = await consumer.status();
-  const away = services[0]?.providers.find(({ ready }) => !ready);
-  assert.equal(away?.id, 'web.default.pod-1');
+  // it registers anew, so that it is not listed at all for a moment
+  const away = await consumer.until(
+    ({ services }) => services[0]?.providers.find(({ ready }) => !ready),
+    'the provider that is not ready',
+  );
+  assert.equal(away.id, 'web.default.pod-1');
   assert.match(away.message, /^127\.0\.0\.1:\d+: connection refused$/u);
   assert.equal((await sick.status()).exports[0]?.health?.healthy, false);
   const since = answers.length;
@@ -144,6 +146,7 @@ test('a connection whose provider cannot reach its target goes to another one, a
   await node.startSidecar('pod-2', { ...unchecked, SIDECAR_EXPORTED_SERVICES: `web=${two.port}` });
   const consumer = await node.startSidecar('consumer', {
     SIDECAR_MAPPED_SERVICES: 'web:18093',
+    SIDECAR_EJECT_TIME: '5m',
     SIDECAR_SECRET_KEY,
   });
   await readyOf(consumer, 2);
@@ -154,7 +157,8 @@ test('a connection whose provider cannot reach its target goes to another one, a
   const { services, parked } = await consumer.status();
   assert.equal(services[0]?.sealed, true);
   assert.equal(services[0].ejected, 1);
-  assert.equal(parked.retried, 3); // then it was left out
+  // Three times, then it was left out; every second one would have met it.
+  assert.ok(parked.retried >= 3 && parked.retried < 6, `${parked.retried} were opened again`);
   await two.stop();
   const waiting = exchange(address, port, 'late');
   await consumer.until((status) => status.parked.parked === 1, 'parked');

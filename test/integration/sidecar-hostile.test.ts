@@ -19,7 +19,8 @@ import { waitFor } from '../support/wait.ts';
 async function startUse(t: TestContext, port: number, env: Record<string, string> = {}) {
   const node = await startNode(t);
   await node.createRouter('node-1');
-  const router = node.startRouter('node-1');
+  // while it drains there is time for all that a test does
+  const router = node.startRouter('node-1', undefined, { EDGE_DRAIN_TIMEOUT: '2m' });
   const echo = await startEcho(t);
   const provider = await node.startSidecar('provider', { SIDECAR_EXPORTED_SERVICES: `web=${echo.port}` });
   const consumer = await node.startSidecar('consumer', { SIDECAR_MAPPED_SERVICES: `web:${port}`, ...env });
@@ -222,7 +223,7 @@ test('a configuration that is deleted is told once, changes nothing, and counts 
 });
 
 test('a drain has an end, also when it is told to reload meanwhile', async (t) => {
-  const { consumer, where } = await startUse(t, 18_146, { EDGE_DRAIN_TIMEOUT: '1s' });
+  const { consumer, where } = await startUse(t, 18_146, { EDGE_DRAIN_TIMEOUT: '5s' });
   const old = dial(t, where);
   await echoes(old, 'before');
   const startedAt = performance.now();
@@ -234,7 +235,7 @@ test('a drain has an end, also when it is told to reload meanwhile', async (t) =
   assert.equal(await old.closed, 'ECONNRESET');
   await consumer.process.assertExit(0);
   const tookMs = performance.now() - startedAt;
-  assert.ok(tookMs >= 900 && tookMs < 20_000, `ended after ${tookMs} ms`);
+  assert.ok(tookMs >= 4900 && tookMs < 30_000, `ended after ${tookMs} ms`);
 });
 
 test('a service that would lead to itself costs a failed connection and not all there are', async (t) => {
@@ -254,6 +255,7 @@ test('a service that would lead to itself costs a failed connection and not all 
   for (const user of users) assert.equal(await user.closed, 'ECONNRESET');
   await pod.process.waitForLine(/cannot reach an exported service.*it would lead to itself/u);
   const { services } = await pod.status();
-  assert.deepEqual([services[0]?.connectionsTotal, services[0]?.connections], [20, 0]);
+  assert.equal(services[0]?.connectionsTotal, 20);
+  await pod.until(({ services: [web] }) => web?.connections === 0, 'all counted out');
   assert.doesNotMatch(pod.process.stderr, /MaxListeners/u);
 });

@@ -148,6 +148,7 @@ async function startHung(t: TestContext): Promise<number> {
     let isOpen = false;
     filler.socket.once('connect', () => (isOpen = true));
     await waitFor(() => isOpen, { what: 'a place in the queue', timeoutMs: 300 }).catch(() => {});
+    await new Promise((resolve) => setImmediate(resolve)); // what has happened by now is told first
     return !isOpen;
   };
   await waitFor(isFull, { what: 'a full queue' });
@@ -179,7 +180,7 @@ test('connections that wait for a provider are bounded in number and time, and c
   const consumer = await node.startSidecar('consumer', {
     SIDECAR_MAPPED_SERVICES: 'web:18115,db:18116',
     SIDECAR_MAX_PARKED: '2',
-    SIDECAR_PARK_TIMEOUT: '1500ms',
+    SIDECAR_PARK_TIMEOUT: '6s',
   });
   const services = await consumer.until(
     ({ phase, services: all }) =>
@@ -198,7 +199,7 @@ test('connections that wait for a provider are bounded in number and time, and c
   for (const user of parked) assert.equal(await user.closed, 'ECONNRESET');
   const parkedMs = performance.now() - startedAt;
   assert.ok(refusedMs < parkedMs - 200, `refused after ${refusedMs} ms, given up after ${parkedMs} ms`);
-  assert.ok(parkedMs >= 1400 && parkedMs < 20_000, `given up after ${parkedMs} ms`);
+  assert.ok(parkedMs >= 5900 && parkedMs < 30_000, `given up after ${parkedMs} ms`);
   assert.equal(await metric(consumer, 'edge_sidecar_parked_connections'), 0);
   assert.equal(await metric(consumer, 'edge_sidecar_parked_connections_total'), 2);
   assert.equal(await metric(consumer, 'edge_sidecar_connect_failures_total'), 3);

@@ -11,6 +11,9 @@ import { startNode, whenServed } from '../support/sidecar-world.ts';
 import type { Node, Sidecar } from '../support/sidecar-world.ts';
 import { waitFor } from '../support/wait.ts';
 
+/** How long a provider that failed twice is left out: longer than a machine pauses. */
+const EJECT_MS = 6000;
+
 interface Where {
   address: string;
   port: number;
@@ -78,27 +81,48 @@ async function startConsumer(
   return { consumer, where: await whenServed(consumer, 'web') };
 }
 
+/** What a consumer does while no try of it fails: one that a busy machine makes fail goes to the other Router. */
+async function undisturbed<T>(consumer: Sidecar, act: () => Promise<T>): Promise<T> {
+  for (let round = 0; round < 10; round++) {
+    const { retried } = (await consumer.status()).parked;
+    const result = await act();
+    if ((await consumer.status()).parked.retried === retried) return result;
+  }
+  return assert.fail('a try failed in every round');
+}
+
 const tally = (names: readonly string[]): Record<string, number> =>
   Object.fromEntries(['one', 'two'].map((name) => [name, names.filter((each) => each === name).length]));
 
 test('each policy spreads the connections of a service over two Routers in its own way', async (t) => {
   const node = await startTwoRouters(t);
   const roundRobin = async (): Promise<void> => {
-    const { where } = await startConsumer(node, 18_120, { SIDECAR_LB_POLICY: 'roundRobin' });
-    const names = await askMany(t, where, 6);
+    const { consumer, where } = await startConsumer(node, 18_120, { SIDECAR_LB_POLICY: 'roundRobin' });
+    const names = await undisturbed(consumer, () => askMany(t, where, 6));
     assert.deepEqual(tally(names), { one: 3, two: 3 });
     assert.ok(names.every((name, at) => name !== names[at + 1]));
   };
   const leastConnections = async (): Promise<void> => {
     const { consumer, where } = await startConsumer(node, 18_121, { SIDECAR_LB_POLICY: 'leastConnections' });
-    const users = [];
-    for (let count = 0; count < 6; count++) users.push(await open(t, where));
-    assert.deepEqual(tally(users.map(({ name }) => name)), { one: 3, two: 3 });
-    for (const { name, user } of users) if (name === 'one') user.socket.destroy();
-    await consumer.until(({ services }) => services[0]?.connections === 3, 'three left');
-    const next = [];
-    for (let count = 0; count < 3; count++) next.push((await open(t, where)).name);
-    assert.deepEqual(tally(next), { one: 3, two: 0 });
+    const openMany = async (count: number) => {
+      const opened = [];
+      while (opened.length < count) opened.push(await open(t, where));
+      return opened;
+    };
+    const left = (count: number) =>
+      consumer.until(({ services }) => services[0]?.connections === count && 'so', `${count} left`);
+    const [first, next] = await undisturbed(consumer, async () => {
+      const users = await openMany(6);
+      const ofOne = users.filter(({ name }) => name === 'one');
+      for (const { user } of ofOne) user.socket.destroy();
+      await left(users.length - ofOne.length);
+      const more = await openMany(3);
+      for (const { user } of [...users, ...more]) user.socket.destroy();
+      await left(0);
+      return [users, more] as const;
+    });
+    assert.deepEqual(tally(first.map(({ name }) => name)), { one: 3, two: 3 });
+    assert.deepEqual(tally(next.map(({ name }) => name)), { one: 3, two: 0 });
   };
   const random = async (): Promise<void> => {
     const { where } = await startConsumer(node, 18_122, { SIDECAR_LB_POLICY: 'random' });
@@ -106,23 +130,36 @@ test('each policy spreads the connections of a service over two Routers in its o
     assert.ok(one >= 5 && two >= 5, `${one} and ${two} of 40`);
   };
   const sourceHash = async (): Promise<void> => {
-    const { where } = await startConsumer(node, 18_123, { SIDECAR_LB_POLICY: 'sourceHash' });
+    const { consumer, where } = await startConsumer(node, 18_123, { SIDECAR_LB_POLICY: 'sourceHash' });
     const sources = Array.from({ length: 20 }, (_, at) => `127.0.1.${at + 1}`);
-    const first = await Promise.all(sources.map((source) => ask(t, where, source)));
-    const second = await Promise.all(sources.map((source) => ask(t, where, source)));
+    const askAll = () => Promise.all(sources.map((source) => ask(t, where, source)));
+    const [first, second] = await undisturbed(
+      consumer,
+      async () => [await askAll(), await askAll()] as const,
+    );
     assert.deepEqual(second, first);
     const { one = 0, two = 0 } = tally(first);
     assert.ok(one > 0 && two > 0, `${one} and ${two} of 20 sources`);
   };
   const latency = async (): Promise<void> => {
     const { consumer, where } = await startConsumer(node, 18_124, { SIDECAR_LB_POLICY: 'latency' });
-    assert.deepEqual(tally(await askMany(t, where, 4)), { one: 0, two: 4 });
-    const { routers } = await consumer.status();
-    assert.ok((routers.find(({ name }) => name === 'one')?.roundTripMs ?? 0) >= 60);
+    const nearestNow = async (): Promise<string> => {
+      const { routers } = await consumer.status();
+      const [one, two] = ['one', 'two'].map(
+        (wanted) => routers.find(({ name }) => name === wanted)?.roundTripMs ?? NaN,
+      ) as [number, number];
+      assert.ok(one >= 60, `${one} ms over the late line`);
+      return one < two ? 'one' : 'two'; // a machine can be later than the line
+    };
+    const nearest = await nearestNow();
+    const names = await undisturbed(consumer, () => askMany(t, where, 4));
+    // measured anew meanwhile, the other one may have been nearer for some of them
+    if ((await nearestNow()) === nearest) assert.deepEqual(new Set(names), new Set([nearest]));
   };
   const inOrder = async (): Promise<void> => {
-    const { where } = await startConsumer(node, 18_118, { SIDECAR_ROUTERS: 'two,one' });
-    assert.deepEqual(tally(await askMany(t, where, 4)), { one: 0, two: 4 });
+    const { consumer, where } = await startConsumer(node, 18_118, { SIDECAR_ROUTERS: 'two,one' });
+    const names = await undisturbed(consumer, () => askMany(t, where, 4));
+    assert.deepEqual(tally(names), { one: 0, two: 4 });
   };
   const onlyOne = async (): Promise<void> => {
     const { where } = await startConsumer(node, 18_119, { SIDECAR_ROUTERS: 'one' }, 1);
@@ -181,29 +218,29 @@ test('a provider that keeps failing is left out, and comes back little by little
   const consumer = await node.startSidecar('consumer', {
     SIDECAR_MAPPED_SERVICES: 'web:18128',
     SIDECAR_EJECT_AFTER: '2',
-    SIDECAR_EJECT_TIME: '2s',
+    SIDECAR_EJECT_TIME: `${EJECT_MS}ms`,
   });
   await consumer.until(({ services }) => services[0]?.providers.length === 2, 'two providers');
   const where = await whenServed(consumer, 'web');
-  assert.deepEqual(tally(await askMany(t, where, 8)), { one: 4, two: 4 });
+  assert.deepEqual(new Set(await askMany(t, where, 8)), new Set(['one', 'two']));
+  const stoppedAt = performance.now();
   sick.stop();
   assert.deepEqual(tally(await askMany(t, where, 8)), { one: 0, two: 8 }, 'nobody notices');
   const { services, parked } = await consumer.status();
   assert.deepEqual([services[0]?.ejected, services[0]?.ejections, parked.retried], [1, 1, 2]);
   await sick.start();
-  const ejectedAt = performance.now();
   const back: { name: string; atMs: number }[] = [];
   await waitFor(
     async () => {
       const names = await Promise.all(Array.from({ length: 8 }, () => ask(t, where)));
-      const atMs = performance.now() - ejectedAt;
+      const atMs = performance.now() - stoppedAt;
       back.push(...names.map((name) => ({ name, atMs })));
       return (tally(back.slice(-40).map(({ name }) => name))['one'] ?? 0) >= 18;
     },
     { what: 'an equal share again', intervalMs: 5 },
   );
   const firstAtMs = back.find(({ name }) => name === 'one')?.atMs ?? 0;
-  assert.ok(firstAtMs >= 1000, `left out for its time, ${firstAtMs} ms`);
+  assert.ok(firstAtMs >= EJECT_MS, `left out for its time, ${firstAtMs} ms`);
   const early = back.filter(({ atMs }) => atMs >= firstAtMs && atMs < firstAtMs + 500);
   const { one = 0, two = 0 } = tally(early.map(({ name }) => name));
   // A machine that is too busy for twenty connections in that time shows nothing.

@@ -59,8 +59,11 @@ test('a secret that is exchanged on both sides breaks no connection and fails no
   await waitFor(() => waiting.received === 'x', { what: 'the one that waited' });
   await echoes(dial(t, where), 'after');
   await echoes(old, ' after');
-  const { parked, services } = await consumer.status();
-  assert.deepEqual([parked.parked, parked.failed, services[0]?.sealed], [0, 0, true]);
+  const { parked, services } = await consumer.until(
+    (status) => (status.parked.parked === 0 ? status : undefined),
+    'nobody who waits',
+  );
+  assert.deepEqual([parked.failed, services[0]?.sealed], [0, true]);
 });
 
 test('sealing that is required later refuses what is not sealed from then on, and lets go again', async (t) => {

@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { kill } from 'node:process';
+import { errorCode } from '../../src/lib/errors.ts';
 import { freePort } from './ports.ts';
 import { runProcess, startProcess } from './processes.ts';
 import type { TestLike, TestProcess } from './processes.ts';
@@ -94,8 +95,14 @@ export async function startSshd(
   };
 }
 
+/** What a process has started, and what that has; one that ends meanwhile has nothing. */
 function descendants(pid: number): number[] {
-  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+  let text = '';
+  try {
+    text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+  } catch (err) {
+    if (!['ENOENT', 'ESRCH'].includes(errorCode(err) ?? '')) throw err;
+  }
   const children = text.split(' ').filter(Boolean).map(Number);
   return children.flatMap((child) => [child, ...descendants(child)]);
 }
