@@ -1,6 +1,5 @@
 /** One logged-in client: its control connection, its proxies and its pool of work connections. */
 import { errorMessage } from '../../lib/errors.ts';
-import { sleep } from '../../lib/clock.ts';
 import type { Clock, Timer } from '../../lib/clock.ts';
 import type { LimitedLog } from '../../lib/limited-log.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -14,6 +13,8 @@ import type { WireProtocol } from '../frp/wire-protocol.ts';
 import type { ProxyRequest, ServerProxy } from './proxy.ts';
 import { isWatched, SilenceWatch } from '../yamux/silence-watch.ts';
 import type { WatchedMux } from '../yamux/silence-watch.ts';
+import { givesSignOfLife } from '../yamux/sign-of-life.ts';
+import type { AskedMux } from '../yamux/sign-of-life.ts';
 import { WorkConnPool } from './work-conns.ts';
 import type { FrpServerConfig, SessionInfo } from './types.ts';
 
@@ -41,7 +42,7 @@ export interface SessionOrigin {
   /** Whether the client's connections share one transport. */
   isMultiplexed: boolean;
   /** What that transport tells of the path to the client; undefined without one. */
-  readonly mux: WatchedMux | undefined;
+  readonly mux: (WatchedMux & AskedMux) | undefined;
   /** Cuts that transport. */
   cut(err: Error): void;
 }
@@ -59,8 +60,6 @@ const MAX_WAITING_FOR_WORK = 4096;
 const SILENT_MS = 1000;
 /** How often a client is looked at for whose work connection somebody waits, milliseconds. */
 const SILENCE_CHECK_MS = 250;
-/** How often it is looked for an answer, milliseconds. */
-const ALIVE_CHECK_MS = 20;
 /** A client that does not read its control connection is dropped when this much is queued, bytes. */
 const MAX_CONTROL_QUEUE_BYTES = 1024 * 1024;
 
@@ -140,14 +139,8 @@ export class ServerSession {
   /** Whether the client gives a sign of life within `limitMs`; one that cannot be asked is believed to. Never rejects. */
   async isAlive(limitMs: number): Promise<boolean> {
     const { mux } = this.#origin;
-    const { clock } = this.#deps;
-    if (mux === undefined) return !this.#isClosed;
-    const end = clock.now() + limitMs;
-    for (let isOwed = mux.probe(); isOwed; isOwed = mux.silentMs > 0) {
-      if (this.#isClosed || clock.now() >= end) return false;
-      await sleep(clock, ALIVE_CHECK_MS);
-    }
-    return !this.#isClosed;
+    const isMuxAlive = mux === undefined || (await givesSignOfLife(mux, limitMs, this.#deps.clock));
+    return isMuxAlive && !this.#isClosed;
   }
 
   /** Last measured round trip to the client, milliseconds. */
