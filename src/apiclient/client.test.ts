@@ -197,14 +197,26 @@ test('an ERROR event ends the watch as an API error, a line that is no event as 
   }
 });
 
-test('aborting a watch ends it without an error and closes its connection', async (t) => {
+test('aborting a watch ends it without an error and closes its connection, also one that is being opened', async (t) => {
   const api = await fake(t);
-  const ending = new AbortController();
-  const watching = collect(clientOf(t, api.url).watch(ROUTERS, { signal: ending.signal }));
-  await waitFor(() => api.watchers === 1, { what: 'watch open' });
-  ending.abort();
-  assert.deepEqual(await watching, []);
-  await waitFor(() => api.watchers === 0, { what: 'watch closed' });
+  for (const isHanging of [false, true]) {
+    api.isHanging = isHanging;
+    const ending = new AbortController();
+    let isOpen = false;
+    const watching = collect(
+      clientOf(t, api.url).watch(ROUTERS, {
+        signal: ending.signal,
+        onOpen: () => {
+          isOpen = true;
+        },
+      }),
+    );
+    const opened = (): boolean => (isHanging ? api.connections === 1 : isOpen);
+    await waitFor(opened, { what: 'the watch' });
+    ending.abort();
+    assert.deepEqual(await watching, []);
+    await waitFor(() => api.watchers === 0 && api.connections === 0, { what: 'connection closed' });
+  }
 });
 
 test('a rotated token is used at once when the old one is refused', async (t) => {

@@ -112,6 +112,7 @@ export interface ApiClient {
     options: PatchOptions,
   ): Promise<T>;
   delete(resource: ResourceRef, name: string, options?: DeleteOptions): Promise<unknown>;
+  /** Ends without an error when the signal aborts, also before the server has answered. */
   watch<T = KubeObject>(resource: ResourceRef, query: WatchQuery): AsyncIterable<WatchEvent<T>>;
   /** Any request; resolves for every status. */
   request(method: string, path: string, options?: RawOptions): Promise<RawAnswer>;
@@ -314,12 +315,19 @@ export function createApiClient(
     const { signal, accept, onOpen, ...rest } = query;
     const path = resourcePath(resource) + queryString({ ...rest, watch: true });
     const headers: Record<string, string> = accept === undefined ? {} : { accept };
-    const { answer, server } = await send({ method: 'GET', path, headers, signal, timeoutMs, isFresh: true });
-    await options.pacer?.take(CONNECT_COST_BYTES);
-    if (answer.status >= 400)
-      throw apiError(answer.status, await readBody(server, answer.body, { maxBytes, timeoutMs }), server);
-    onOpen?.();
     try {
+      const { answer, server } = await send({
+        method: 'GET',
+        path,
+        headers,
+        signal,
+        timeoutMs,
+        isFresh: true,
+      });
+      await options.pacer?.take(CONNECT_COST_BYTES);
+      if (answer.status >= 400)
+        throw apiError(answer.status, await readBody(server, answer.body, { maxBytes, timeoutMs }), server);
+      onOpen?.();
       yield* readEvents<T>(server, answer.body, options.maxLineBytes ?? 8 * 1024 * 1024, options.pacer);
     } catch (err) {
       if (!signal.aborted) throw err;

@@ -1,8 +1,10 @@
 /** An API server for unit tests: objects in a map, watches, and faults on demand. It checks nothing. */
+import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { KubeObject, WatchEvent } from '../../src/api/meta.ts';
+import { freePort } from './ports.ts';
 import type { TestLike } from './processes.ts';
 
 interface Watcher {
@@ -46,7 +48,12 @@ export class FakeApiServer {
     return [...this.#watchers].filter(({ kind }) => kind === 'Router').length;
   }
 
-  /** Listens on the port of the last time, or a free one; stopped after the test. */
+  /** Open connections. */
+  get connections(): number {
+    return this.#sockets.size;
+  }
+
+  /** Listens on the port of the last time, or a free one that stays free; stopped after the test. */
   async start(t: TestLike): Promise<void> {
     this.#server = createServer((request, response) => {
       this.#answer(request, response).catch(() => response.destroy());
@@ -55,11 +62,8 @@ export class FakeApiServer {
       this.#sockets.add(socket);
       socket.on('close', () => this.#sockets.delete(socket));
     });
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen(this.port, '127.0.0.1', resolve);
-    });
-    this.port = (this.#server.address() as AddressInfo).port;
+    if (this.port === 0) this.port = await freePort();
+    await once(this.#server.listen(this.port, '127.0.0.1'), 'listening');
     t.after(() => this.stop());
   }
 
