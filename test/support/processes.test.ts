@@ -12,7 +12,7 @@ const node = (script: string) => ['-e', script];
 const IDLE = 'setInterval(() => {}, 1000);';
 
 test('waits for a line, stops by SIGTERM and tells how the process ended', async (t) => {
-  const script = `console.error('it is up'); process.on('SIGTERM', () => process.exit(3)); ${IDLE}`;
+  const script = `process.on('SIGTERM', () => process.exit(3)); console.error('it is up'); ${IDLE}`;
   const child = startProcess(t, process.execPath, node(script));
   assert.equal(await child.waitForLine(/is up/u), 'it is up');
   assert.equal(child.exit, undefined);
