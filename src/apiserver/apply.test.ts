@@ -214,7 +214,7 @@ test('OpenAPI v2 is there as JSON, with every kind and its references', async ()
 });
 
 test('watches with a field selector see objects enter and leave, and the old watch paths work', async () => {
-  const { port } = await api.listen();
+  const { port, watches } = await api.listen();
   const maintenance = (name: string, nodeName: string) => ({
     apiVersion: 'edge.example.com/v1',
     kind: 'NodeMaintenance',
@@ -222,10 +222,10 @@ test('watches with a field selector see objects enter and leave, and the old wat
     spec: { nodeName },
   });
   await api.send('POST', NODE_MAINTENANCES, { body: maintenance('f-1', 'here') });
-  const query = 'fieldSelector=spec.nodeName%3Dhere&timeoutSeconds=1';
+  const query = 'fieldSelector=spec.nodeName%3Dhere';
   const old = NODE_MAINTENANCES.replace('/v1/', '/v1/watch/');
-  const [selected, named] = [`${NODE_MAINTENANCES}?watch=true&${query}`, `${old}/f-1?timeoutSeconds=1`].map(
-    (path) => fetch(`http://127.0.0.1:${port}${path}`),
+  const [selected, named] = [`${NODE_MAINTENANCES}?watch=true&${query}`, `${old}/f-1`].map((path) =>
+    fetch(`http://127.0.0.1:${port}${path}`),
   );
   const [watching, byName] = await Promise.all([selected, named]);
   const move = (name: string, nodeName: string) =>
@@ -236,6 +236,7 @@ test('watches with a field selector see objects enter and leave, and the old wat
   await move('f-1', 'there');
   await move('f-1', 'elsewhere');
   await api.send('DELETE', `${NODE_MAINTENANCES}/f-2`);
+  watches.endAll();
   const events = (text: string): string[] =>
     text
       .trim()

@@ -106,10 +106,10 @@ test('a full range takes back the address that has been unwanted longest', () =>
 });
 
 test('ten thousand services get addresses in a fraction of a second', () => {
-  const started = performance.now();
+  const started = process.cpuUsage(); // the machine may pause
   const addresses = book('127.64.0.0/16').assign(names(10_000));
   assert.equal(new Set(addresses.values()).size, 10_000);
-  assert.ok(performance.now() - started < 2000);
+  assert.ok(process.cpuUsage(started).user < 2_000_000);
 });
 
 test('names spread over the range', () => {

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { freePort } from '../../test/support/ports.ts';
+import { PATIENCE_MS } from '../../test/support/wait.ts';
 import { systemClock } from '../lib/clock.ts';
 import { errorCode } from '../lib/errors.ts';
 import { parseHealthCheck, probe, runCheck } from './health-check.ts';
@@ -108,8 +109,9 @@ test('http wants a status from 200 to 399 and sends its headers, tcp an open por
   t.after(() => void server.close());
   const target = { host: '127.0.0.1', port: (server.address() as AddressInfo).port };
   const deps = { clock: systemClock, probe, signal: new AbortController().signal };
+  const timeout = `${PATIENCE_MS}ms`;
   const http = parseHealthCheck(
-    { type: 'http', path: '/live?full=1', headers: { 'x-probe': 'yes' } },
+    { type: 'http', path: '/live?full=1', headers: { 'x-probe': 'yes' }, timeout },
     'check',
   );
   assert.equal(await runCheck(http, target, deps), undefined);
@@ -118,8 +120,8 @@ test('http wants a status from 200 to 399 and sends its headers, tcp an open por
   assert.equal(await runCheck(http, target, deps), undefined);
   status = 503;
   assert.match((await runCheck(http, target, deps)) ?? '', /GET \/live\?full=1 answered 503/u);
-  assert.equal(await runCheck(parseHealthCheck({}, 'check'), target, deps), undefined);
-  const elsewhere = parseHealthCheck({ type: 'tcp', port: await freePort() }, 'check');
+  assert.equal(await runCheck(parseHealthCheck({ timeout }, 'check'), target, deps), undefined);
+  const elsewhere = parseHealthCheck({ type: 'tcp', port: await freePort(), timeout }, 'check');
   assert.match((await runCheck(elsewhere, target, deps)) ?? '', /^127\.0\.0\.1:\d+: connection refused$/u);
 });
 

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { checkLeaks } from '../../test/support/leak-check.ts';
+import { freePort } from '../../test/support/ports.ts';
 import { createStreamPair } from '../../test/support/stream-pair.ts';
 import { createUser, openUdp } from '../../test/support/udp-pair.ts';
 import { waitFor } from '../../test/support/wait.ts';
@@ -17,18 +18,9 @@ checkLeaks();
 
 const HOST = '127.0.66.11';
 
-async function freeUdpPort(t: TestContext): Promise<number> {
-  const socket = await openUdp(t, 0, HOST);
-  const { port } = socket.address();
-  await new Promise<void>((resolve) => {
-    socket.close(() => resolve());
-  });
-  return port;
-}
-
 /** A listener whose connections lead to echoes that say which connection it was. */
 async function setUp(t: TestContext, clock: Clock = systemClock) {
-  const port = await freeUdpPort(t);
+  const port = await freePort(HOST);
   const links: UdpLink[] = [];
   const carriers = new Map<string, number>();
   const failures: unknown[] = [];
@@ -149,7 +141,7 @@ test('datagrams that nobody can carry are counted, and later ones are carried', 
 
 test('a taken address is tried again until it is free', async (t) => {
   const clock = new FakeClock();
-  const port = await freeUdpPort(t);
+  const port = await freePort(HOST);
   const other = await openUdp(t, port, HOST);
   const listener = startUdpListener(
     {

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { FakeApiServer } from '../../test/support/fake-api-server.ts';
 import { checkLeaks } from '../../test/support/leak-check.ts';
-import { waitFor } from '../../test/support/wait.ts';
+import { SOON_MS, waitFor } from '../../test/support/wait.ts';
 import { ORIGIN_ANNOTATION } from '../api/edge.ts';
 import type { NodeMaintenance, Router } from '../api/gen/types.ts';
 import { createApiClient } from '../apiclient/client.ts';
@@ -137,7 +137,7 @@ async function besideGood(
   await run(local, registry);
   for (const next of [7001, 7002, 7003]) {
     good.put(router('good', next));
-    await waitFor(() => port() === next, { what: `good peer followed to ${next}`, timeoutMs: 3000 });
+    await waitFor(() => port() === next, { what: `good peer followed to ${next}`, timeoutMs: SOON_MS });
   }
 }
 
@@ -162,14 +162,14 @@ test('a peer that pours events without end is read at its share, and its own Rou
   });
   await besideGood(t, { node: 'bad', server: bad.url }, async (local) => {
     await waitFor(() => local.objects.has('bad'), { what: 'mirror of the bad peer' });
-    const [before, writes] = [bad.bytes(), local.requests.length];
+    const [before, writes, from] = [bad.bytes(), local.requests.length, performance.now()];
     await later(2000);
+    const seconds = (performance.now() - from) / 1000;
+    const read = bad.bytes() - before;
     // 16 MiB at once, 1 MiB a second, and what the kernel holds
-    assert.ok(bad.bytes() - before < 32 * 1024 ** 2, `read ${bad.bytes() - before} bytes`);
-    assert.ok(
-      local.requests.length - writes < 2 * 2.2 * 20 + 20,
-      `${local.requests.length - writes} requests`,
-    );
+    assert.ok(read < (30 + seconds) * 1024 ** 2, `read ${read} bytes`);
+    const requests = local.requests.length - writes;
+    assert.ok(requests < 2 * (seconds + 0.2) * 20 + 20, `${requests} requests in ${seconds} s`);
   });
 });
 
@@ -209,10 +209,7 @@ test('of more maintenance objects than a Router has nodes the rest is left out a
     await waitFor(async () => /objects_left_out\{peer="bad"\} 7/u.test(await registry.metrics()), {
       what: 'counted',
     });
-    await waitFor(() => local.objects.size === MAX_MAINTENANCES + 2, {
-      what: 'the others',
-      timeoutMs: 20_000,
-    });
+    await waitFor(() => local.objects.size === MAX_MAINTENANCES + 2, { what: 'the others' });
   });
 });
 
@@ -225,15 +222,17 @@ test('a peer that ends each watch, or calls each version expired, is not asked i
     if (!isWatch(request)) list(response, isRouters(request) ? 'Router' : 'NodeMaintenance', []);
     else response.writeHead(410).end(JSON.stringify({ kind: 'Status', code: 410, reason: 'Expired' }));
   });
-  for (const [bad, most] of [
+  for (const [bad, atOnce, aSecond] of [
     // each new connection counts as 64 KiB of 16 MiB at once and 1 MiB a second
-    [ending, 256 + 3 * 16 + 50],
-    [expiring, 40],
+    [ending, 256 + 50, 16],
+    [expiring, 25, 10],
   ] as const) {
+    const from = performance.now();
     await besideGood(t, { node: 'bad', server: bad.url }, async () => {
       await later(1500);
       const recent = bad.requests.length;
-      assert.ok(recent < most, `${recent} requests`);
+      const seconds = (performance.now() - from) / 1000;
+      assert.ok(recent < atOnce + aSecond * seconds, `${recent} requests in ${seconds} s`);
     });
   }
 });
@@ -259,7 +258,7 @@ test('garbage in every shape changes nothing and ends nothing', async (t) => {
     else response.end(shapes[at++ % shapes.length]);
   });
   await besideGood(t, { node: 'bad', server: bad.url }, async (local) => {
-    await waitFor(() => at > shapes.length, { what: 'every shape was sent', timeoutMs: 20_000 });
+    await waitFor(() => at > shapes.length, { what: 'every shape was sent' });
     assert.equal(local.objects.has('bad'), false);
   });
 });
@@ -302,9 +301,10 @@ test('what the local API refuses is told once and not offered again and again', 
     what: 'marked',
   });
   assert.equal((local.objects.get('node-2') as Router).spec.frps.bindPort, 7000, 'what was accepted stays');
-  const before = local.requests.length;
+  const writes = (): number => local.requests.filter((line) => !line.startsWith('GET')).length;
+  const before = writes();
   await later(1500);
-  assert.equal(local.requests.length, before, 'not offered again');
+  assert.equal(writes(), before, 'not offered again');
   assert.match(await registry.metrics(), /edge_syncer_refused_total\{peer="node-2"\} 1/u);
   peer.put(router('node-2', 7005));
   await waitFor(() => (synced() as { status?: string } | undefined)?.status === 'True', { what: 'healed' });

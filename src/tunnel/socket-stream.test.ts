@@ -28,7 +28,7 @@ for (const [what, bytes, hasEnded] of [
     await waitFor(() => stream.queuedBytes === 0 || bytes > 0, { what: 'the end' });
     const reason = new TunnelError('closed', 'aborted');
     stream.destroy(reason);
-    await waitFor(() => seen.isClosed, { what: 'close', timeoutMs: 1000 });
+    await waitFor(() => seen.isClosed, { what: 'close' });
     assert.equal(seen.error, reason);
   });
 }

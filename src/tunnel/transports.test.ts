@@ -16,7 +16,7 @@ import {
   startServer,
 } from '../../test/support/frp-pair.ts';
 import { checkLeaks } from '../../test/support/leak-check.ts';
-import { waitFor } from '../../test/support/wait.ts';
+import { PATIENCE_MS, waitFor } from '../../test/support/wait.ts';
 import { errorCode } from '../lib/errors.ts';
 import { systemClock } from '../lib/clock.ts';
 import { TUNNEL_ERRORS } from './errors.ts';
@@ -122,7 +122,7 @@ test('a wrong token is refused in v2 too, in words', async (t) => {
 
 async function openChannel(t: TestContext, server: FrpServer): Promise<MessageChannel> {
   const config = { server: { host: '127.0.0.1', port: portOf(server) }, tls: undefined };
-  const stream = await dialServer(config, AbortSignal.timeout(10_000));
+  const stream = await dialServer(config, AbortSignal.timeout(PATIENCE_MS));
   t.after(() => stream.destroy());
   return MessageChannel.open(stream, systemClock, 'v2');
 }
@@ -131,23 +131,23 @@ test('a v2 login without a hello is answered with an error, and the connection c
   const server = await startServer(t);
   const channel = await openChannel(t, server);
   channel.send(message('Login'));
-  const { body } = await channel.expect(['LoginResp'], 5000);
+  const { body } = await channel.expect(['LoginResp'], PATIENCE_MS);
   assert.match(body.error, /hello/u);
-  await assert.rejects(channel.expect(['Pong'], 5000), { code: TUNNEL_ERRORS.closed });
+  await assert.rejects(channel.expect(['Pong'], PATIENCE_MS), { code: TUNNEL_ERRORS.closed });
   assert.equal(server.sessions().length, 0);
 });
 
 test('a v2 connection that says no more than its magic is closed in time', async (t) => {
   const server = await startServer(t, { limits: { ...SERVER_CONFIG.limits, loginTimeoutMs: 200 } });
   const channel = await openChannel(t, server);
-  await assert.rejects(channel.expect(['LoginResp'], 5000), { code: 'ECONNRESET' });
+  await assert.rejects(channel.expect(['LoginResp'], PATIENCE_MS), { code: 'ECONNRESET' });
 });
 
 test('a hello that cannot be served is answered with the reason', async (t) => {
   const server = await startServer(t);
   const stream = await dialServer(
     { server: { host: '127.0.0.1', port: portOf(server) }, tls: undefined },
-    AbortSignal.timeout(10_000),
+    AbortSignal.timeout(PATIENCE_MS),
   );
   t.after(() => stream.destroy());
   let answer = '';
@@ -261,7 +261,7 @@ test('a name is sent for the server to choose by, an address is not', async (t) 
   ] as const) {
     const tls = { ca: authority.cert, ...(servername === undefined ? {} : { servername }) };
     const before = names.length;
-    const stream = await dialServer({ server: { host, port }, tls }, AbortSignal.timeout(5000));
+    const stream = await dialServer({ server: { host, port }, tls }, AbortSignal.timeout(PATIENCE_MS));
     await waitFor(() => names.length > before, { what: 'the connection at the server' });
     stream.destroy();
   }

@@ -15,6 +15,7 @@ import {
   ask,
 } from '../../test/support/frp-pair.ts';
 import { checkLeaks } from '../../test/support/leak-check.ts';
+import { freePort } from '../../test/support/ports.ts';
 import { collect } from '../../test/support/stream-pair.ts';
 import { waitFor } from '../../test/support/wait.ts';
 import { TUNNEL_ERRORS } from './errors.ts';
@@ -145,8 +146,8 @@ test('a name that no proxy has goes to the provider that the owner picks, among 
 });
 
 test('a client comes back by itself after the server restarts, with its proxies', async (t) => {
-  const first = await startServer(t);
-  const port = portOf(first);
+  const port = await freePort(); // nobody's local end while no server has it
+  const first = await startServer(t, { bindPort: port });
   const service = await listenTcp(t, serveHash);
   const client = await startClient(t, port);
   await publish(client, service);
@@ -225,7 +226,8 @@ test('limits of a proxy hold in both modes, over all its connections', async (t)
       [512 * 1024, 512 * 1024],
     );
     const seconds = (performance.now() - began) / 1000;
-    assert.ok(seconds > 0.6 && seconds < 4, `${bandwidthLimitMode}: ${seconds} s`);
+    // Twice as much would be over at once, and a tenth of it take twenty seconds.
+    assert.ok(seconds > 0.6 && seconds < 15, `${bandwidthLimitMode}: ${seconds} s`);
   }
 });
 
@@ -282,7 +284,7 @@ test('reconfigure moves the port and keeps sessions; a port in use leaves the ol
 });
 
 test('a server that still waits for a connection serves on when it is resumed, one that has stopped does not', async (t) => {
-  const server = await startServer(t);
+  const server = await startServer(t, { bindPort: await freePort() });
   const client = await startClient(t, portOf(server));
   await publish(client, await listenTcp(t, (socket) => socket.pipe(socket)));
   const stream = await client.openVisitor({ proxyName: 'web.default.pod', secretKey: 'key' });
@@ -361,6 +363,6 @@ test('serves thousands of streams at once over one session', async (t) => {
     stream.write(Buffer.from('x'));
     stream.end();
   }
-  await waitFor(() => seen.every((one) => one.hasEnded), { what: 'all answers', timeoutMs: 30_000 });
+  await waitFor(() => seen.every((one) => one.hasEnded), { what: 'all answers' });
   assert.deepEqual(new Set(seen.map((one) => one.text())), new Set([hashOf(Buffer.from('x'))]));
 });

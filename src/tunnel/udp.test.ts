@@ -4,7 +4,7 @@ import { createClient, publish, startClient, startServer } from '../../test/supp
 import { checkLeaks } from '../../test/support/leak-check.ts';
 import { QUIET_PORTS } from '../../test/support/ports.ts';
 import { createUser, listenUdpVisitor, openUdp, publishUdp, serveUdp } from '../../test/support/udp-pair.ts';
-import { waitFor } from '../../test/support/wait.ts';
+import { SOON_MS, waitFor } from '../../test/support/wait.ts';
 import { TUNNEL_ERRORS } from './errors.ts';
 
 checkLeaks();
@@ -93,7 +93,7 @@ test('a visitor connection that breaks is opened again by the next datagram', as
   await user.ask(port, 'before');
   provider.close();
   await waitFor(() => visitor.phase === 'idle', { what: 'the end of the visitor connection' });
-  assert.equal(server.totals().openConnections, 0);
+  await waitFor(() => server.totals().openConnections === 0, { what: 'its end at the server' });
   await user.ask(port, 'after');
   assert.equal(visitor.counters.opened, 2);
 });
@@ -153,8 +153,8 @@ test('an open sudp connection does not hold up a server that stops', async (t) =
   await (await createUser(t)).ask(port, 'hello');
   assert.equal(server.totals().openConnections, 1);
   const startedAt = performance.now();
-  await server.stop(30_000);
-  assert.ok(performance.now() - startedAt < 5000);
+  await server.stop(60_000);
+  assert.ok(performance.now() - startedAt < SOON_MS);
 });
 
 test('a visitor without a session loses its datagrams and says why', async (t) => {

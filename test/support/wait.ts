@@ -4,6 +4,9 @@ import { errorMessage } from '../../src/lib/errors.ts';
 /** How long a condition may take by default: what is awaited comes in a moment, but a busy machine may pause that long. */
 export const PATIENCE_MS = 30_000;
 
+/** What must come soon, within a second or two where nothing is in the way, comes in this time on a machine that pauses. */
+export const SOON_MS = 10_000;
+
 /** What to wait for and how long. */
 export interface WaitOptions {
   /** What is awaited, in words; begins the error message. */

@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { waitFor } from '../../../test/support/wait.ts';
 import type { KubeObject } from '../../api/meta.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { errorCode } from '../../lib/errors.ts';
@@ -232,17 +233,12 @@ test('while checkpoints fail the journal grows to its bound and no further, and 
   assert.equal(errorCode(refusal), 'EDGE_ERR_STORE_WRITE');
   assert.ok(store.sizes.uncheckpointedBytes < 4096 * 10, String(store.sizes.uncheckpointedBytes));
   fault.isOn = false;
-  let isBack = false;
-  for (let at = 0; at < 200 && !isBack; at++) {
-    now += 60_000;
-    await new Promise((resolve) => {
-      setTimeout(resolve, 10);
-    });
-    isBack = await put(store, 'a', 'back').then(
-      () => true,
-      () => false,
-    );
-  }
-  assert.ok(isBack, 'writes work again once a checkpoint could be written');
+  await waitFor(
+    () => {
+      now += 60_000;
+      return put(store, 'a', 'back');
+    },
+    { what: 'writes that work again once a checkpoint could be written' },
+  );
   await store.close();
 });

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { FakeClock } from '../../../test/support/fake-clock.ts';
 import { checkLeaks } from '../../../test/support/leak-check.ts';
+import { freePort } from '../../../test/support/ports.ts';
 import { createStreamPair } from '../../../test/support/stream-pair.ts';
 import { openUdp, serveUdp } from '../../../test/support/udp-pair.ts';
 import { waitFor } from '../../../test/support/wait.ts';
@@ -112,11 +113,7 @@ test('answers too large for a message are dropped and counted, and a closed prov
 });
 
 test('a service that comes later, or again, is reached', async (t) => {
-  const placeholder = await openUdp(t);
-  const { port } = placeholder.address();
-  await new Promise<void>((resolve) => {
-    placeholder.close(() => resolve());
-  });
+  const port = await freePort();
   const { provider, connect } = setUp(t, port);
   const { ask, heard } = connect();
   ask(1, 'lost');

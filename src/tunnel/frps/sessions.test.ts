@@ -16,7 +16,7 @@ import {
 import type { Cleanup } from '../../../test/support/frp-pair.ts';
 import { startBlackHole } from '../../../test/support/black-hole.ts';
 import { checkLeaks } from '../../../test/support/leak-check.ts';
-import { waitFor } from '../../../test/support/wait.ts';
+import { PATIENCE_MS, waitFor } from '../../../test/support/wait.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { TUNNEL_ERRORS } from '../errors.ts';
 import { authKey } from '../frp/auth.ts';
@@ -66,13 +66,14 @@ function open(t: Cleanup, port: number, isMultiplexed = false): { socket: Socket
 /** Logs in and resolves with the answer. */
 async function logIn(channel: MessageChannel, request = login()): Promise<MessageBody<'LoginResp'>> {
   channel.send(request);
-  return (await channel.expect(['LoginResp'], 5000)).body;
+  return (await channel.expect(['LoginResp'], PATIENCE_MS)).body;
 }
 
 for (const tcpMux of [true, false]) {
   test(`a newer login wins at once against a connection that forwards nothing, ${tcpMux ? 'over a mux' : 'without a mux'}`, async (t) => {
     const server = await startServer(t);
     const rounds = 100;
+    const tookMs: number[] = [];
     let runId = '';
     let remotePort = 0;
     for (let round = 0; round < rounds; round++) {
@@ -81,17 +82,20 @@ for (const tcpMux of [true, false]) {
       const began = performance.now();
       const answer = await logIn(channel, login({ run_id: runId }));
       assert.equal(answer.error, '');
-      assert.ok(performance.now() - began < 2000, 'the login had to wait');
+      tookMs.push(performance.now() - began);
       runId = answer.run_id;
       channel.encrypt('secret');
       channel.send(message('NewProxy', { proxy_name: 'p', proxy_type: 'tcp', remote_port: remotePort }));
-      const { body } = await channel.expect(['NewProxyResp'], 5000);
+      const { body } = await channel.expect(['NewProxyResp'], PATIENCE_MS);
       assert.equal(body.error, '');
       remotePort = Number(body.remote_addr.slice(1));
       hole.hold();
     }
     assert.equal(server.sessions().length, 1);
     assert.equal(server.proxies().length, 1);
+    // of most, since the machine may pause
+    const median = tookMs.sort((a, b) => a - b)[rounds / 2] ?? Infinity;
+    assert.ok(median < 1000, `logins had to wait ${median} ms`);
   });
 }
 
@@ -104,9 +108,9 @@ test('of logins that come while a run id is handed over, the newest gets it', as
   first.channel.send(message('NewProxy', { proxy_name: 'p', proxy_type: 'tcp' }));
   const others = Array.from({ length: 5 }, () => open(t, portOf(server)));
   const answers = await Promise.all(others.map(({ channel }) => logIn(channel, login({ run_id }))));
-  const winners = answers.filter(({ error }) => error === '');
-  assert.ok(winners.length > 0);
-  for (const { error } of answers) assert.match(error, /^(?:superseded by a newer login)?$/u);
+  assert.equal(answers.at(-1)?.error, '');
+  for (const { error } of answers)
+    assert.match(error, /^(?:superseded by a newer login|login is not newer than the one .*)?$/u);
   await waitFor(() => server.sessions().length === 1 && server.proxies().length === 0, {
     what: 'one session',
   });
@@ -126,7 +130,7 @@ test('a login that somebody saw and sends again, with whatever run id, cuts nobo
   const answer = await logIn(open(t, portOf(server)).channel, stolen);
   assert.match(answer.error, /not newer/u);
   channel.send(message('NewProxy', { proxy_name: 'p', proxy_type: 'tcp' }));
-  assert.equal((await channel.expect(['NewProxyResp'], 5000)).body.error, '');
+  assert.equal((await channel.expect(['NewProxyResp'], PATIENCE_MS)).body.error, '');
   assert.equal((await logIn(open(t, portOf(server)).channel, login({ run_id }))).error, '');
 });
 
@@ -252,7 +256,7 @@ test('names belong to a session: they are free when it ends, whoever had them', 
 
 test('visitors that wait for a work connection are bounded, a proxy', async (t) => {
   const limits = { ...SERVER_CONFIG.limits, maxQueuedVisitors: 3 };
-  const server = await startServer(t, { limits, userConnTimeoutMs: 500 });
+  const server = await startServer(t, { limits, userConnTimeoutMs: 1500 });
   const provider = open(t, portOf(server));
   await logIn(provider.channel, login({ pool_count: 0 }));
   provider.channel.encrypt('secret');
@@ -326,7 +330,7 @@ test(
       assert.equal((await logIn(channel)).error, '');
       channel.encrypt('secret');
       channel.send(message('NewProxy', { proxy_name: `p${Math.random()}`, proxy_type: 'stcp' }));
-      await channel.expect(['NewProxyResp'], 5000);
+      await channel.expect(['NewProxyResp'], PATIENCE_MS);
       socket.destroy();
     };
     let cycles = 0;
@@ -361,12 +365,18 @@ test('a run id is of use only on the connection that its client came over', asyn
   for (const isMultiplexed of [false, true]) {
     const work = open(t, portOf(server), isMultiplexed).channel;
     work.send(message('NewWorkConn', { run_id }));
-    assert.match((await work.expect(['StartWorkConn'], 5000)).body.error, /no client with this run id/u);
+    assert.match(
+      (await work.expect(['StartWorkConn'], PATIENCE_MS)).body.error,
+      /no client with this run id/u,
+    );
     const timestamp = 1_700_000_000;
     const visitor = open(t, portOf(server), isMultiplexed).channel;
     const proof = { sign_key: authKey('key', timestamp), timestamp };
     visitor.send(message('NewVisitorConn', { run_id, proxy_name: 'web.default.pod', ...proof }));
-    assert.match((await visitor.expect(['NewVisitorConnResp'], 5000)).body.error, /no client with run id/u);
+    assert.match(
+      (await visitor.expect(['NewVisitorConnResp'], PATIENCE_MS)).body.error,
+      /no client with run id/u,
+    );
   }
 });
 
@@ -376,7 +386,7 @@ test('when there are too many clients, one that has only logged in makes room', 
   assert.equal((await logIn(first)).error, '');
   first.encrypt('secret');
   first.send(message('NewProxy', { proxy_name: 'p', proxy_type: 'stcp' }));
-  await first.expect(['NewProxyResp'], 5000);
+  await first.expect(['NewProxyResp'], PATIENCE_MS);
   const copy = await logIn(open(t, portOf(server)).channel);
   assert.equal(copy.error, '');
   const another = open(t, portOf(server)).channel;
@@ -386,7 +396,7 @@ test('when there are too many clients, one that has only logged in makes room', 
   });
   another.encrypt('secret');
   another.send(message('Ping'));
-  await another.expect(['Pong'], 5000);
+  await another.expect(['Pong'], PATIENCE_MS);
   assert.equal((await logIn(open(t, portOf(server)).channel)).error, 'too many clients');
   assert.equal(server.proxies().length, 1);
 });
@@ -438,5 +448,5 @@ test('a stranger that asks and does not read is cut off long before its time to 
     if (!isGone && socket.writableLength === 0) for (let count = 0; count < 20; count++) socket.write(pings);
     return isGone;
   };
-  await waitFor(ask, { what: 'the cut', timeoutMs: 30_000 });
+  await waitFor(ask, { what: 'the cut' });
 });
