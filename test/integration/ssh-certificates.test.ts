@@ -10,6 +10,7 @@ import type { ProcessResult } from '../support/processes.ts';
 import { requireProgram } from '../support/programs.ts';
 import { makeSshKey, startSshd } from '../support/sshd.ts';
 import { tempDir } from '../support/temp-dir.ts';
+import { waitFor } from '../support/wait.ts';
 
 test('an sshd that trusts the authority lets a certificate in, for its account, its time and its command only', async (t) => {
   const ssh = requireProgram(t, 'ssh');
@@ -80,9 +81,7 @@ test('an sshd that trusts the authority lets a certificate in, for its account, 
   const cloud = ['ctl', '--kubeconfig', join(dataDir, 'cloud.kubeconfig')];
   const denied = await runEdge([...cloud, 'certs', 'ssh', `${key}.pub`, '--principals', 'root']);
   assert.match(denied.stderr, /forbidden/iu);
-  const audit = readFileSync(auditLog, 'utf8');
-  assert.match(
-    audit,
-    /"details":\{"kind":"ssh","serial":"\d+","principals":\["[^"]+","other"\],"validBefore":"[^"]+"\}/u,
-  );
+  const entry =
+    /"details":\{"kind":"ssh","serial":"\d+","principals":\["[^"]+","other"\],"validBefore":"[^"]+"\}/u;
+  await waitFor(() => entry.test(readFileSync(auditLog, 'utf8')), { what: 'the audit entry' });
 });

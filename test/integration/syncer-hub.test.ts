@@ -1,6 +1,6 @@
 /** `edge syncer --hub`: nodes that can dial the hub but not each other, with `edge apiserver` as the hub. */
 import assert from 'node:assert/strict';
-import { copyFileSync } from 'node:fs';
+import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
@@ -77,8 +77,8 @@ const setVersion = (at: Server, name: string, version: string): Promise<unknown>
 const syncedOf = ({ status }: Router): RouterStatusCondition | undefined =>
   status?.conditions?.find(({ type }) => type === 'Synced');
 
-async function until(what: string, condition: () => Promise<boolean>, timeoutMs = 10_000): Promise<void> {
-  await waitFor(condition, { what, timeoutMs });
+async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
+  await waitFor(condition, { what });
 }
 
 test('nodes that dial the hub alone see each other, take their spec from it, and go on while it is away', async (t) => {
@@ -122,11 +122,11 @@ test('nodes that dial the hub alone see each other, take their spec from it, and
   });
 
   await setVersion(b, 'node-b', '9');
-  await until('status crosses', async () => (await routerAt(a, 'node-b')).status?.version === '9', 2000);
+  await until('status crosses', async () => (await routerAt(a, 'node-b')).status?.version === '9');
   await setPort(hub, 'node-b', 7012);
-  await until('spec comes down', async () => (await routerAt(b, 'node-b')).spec.frps.bindPort === 7012, 2000);
+  await until('spec comes down', async () => (await routerAt(b, 'node-b')).spec.frps.bindPort === 7012);
   await setPort(b, 'node-b', 666);
-  await until('the hub decides', async () => (await routerAt(b, 'node-b')).spec.frps.bindPort === 7012, 3000);
+  await until('the hub decides', async () => (await routerAt(b, 'node-b')).spec.frps.bindPort === 7012);
   assert.equal((await routerAt(b, 'node-b')).status?.version, '9', 'the status stayed');
 
   await hub.process.kill();
@@ -146,16 +146,12 @@ test('nodes that dial the hub alone see each other, take their spec from it, and
   );
   assert.equal((await routerAt(a, 'node-b')).status?.version, '9');
   await startApiserver(t, 'hub', hub.dir, hub.port);
-  await until(
-    'converged',
-    async () => {
-      const [onA, onB] = [await routerAt(a, 'node-b'), await routerAt(b, 'node-b')];
-      return (
-        syncedOf(onA)?.status === 'True' && onA.status?.version === '10' && onB.spec.frps.bindPort === 7012
-      );
-    },
-    3000,
-  );
+  await until('converged', async () => {
+    const [onA, onB] = [await routerAt(a, 'node-b'), await routerAt(b, 'node-b')];
+    return (
+      syncedOf(onA)?.status === 'True' && onA.status?.version === '10' && onB.spec.frps.bindPort === 7012
+    );
+  });
 
   const asA = createApiClient(readKubeconfig(hubOfA));
   t.after(() => asA.close());
@@ -165,17 +161,13 @@ test('nodes that dial the hub alone see each other, take their spec from it, and
   await assert.rejects(asA.create(ROUTERS, router('node-x')), { statusCode: 403 });
   await assert.rejects(asA.delete(NODE_MAINTENANCES, 'nodemaintenances-7'), { statusCode: 403 });
   await b.admin.delete(NODE_MAINTENANCES, 'nodemaintenances-7');
-  await until(
-    'maintenance object gone everywhere',
-    async () => {
-      const [atHubNow, onA] = await Promise.all([
-        hub.admin.list(NODE_MAINTENANCES),
-        a.admin.list(NODE_MAINTENANCES),
-      ]);
-      return atHubNow.items.length === 0 && onA.items.length === 0;
-    },
-    15_000,
-  );
+  await until('maintenance object gone everywhere', async () => {
+    const [atHubNow, onA] = await Promise.all([
+      hub.admin.list(NODE_MAINTENANCES),
+      a.admin.list(NODE_MAINTENANCES),
+    ]);
+    return atHubNow.items.length === 0 && onA.items.length === 0;
+  });
 });
 
 test('of two nodes with one name at the hub the first stays, and the second says so', async (t) => {
@@ -211,7 +203,7 @@ test('a syncer with the credentials of another node says what it may not, once, 
   await b.admin.create<Router>(ROUTERS, router('node-b'));
   const syncer = await startSyncer(t, b, wrong);
   await syncer.waitForLine(/cannot publish the own Router at the hub, trying again.*node-b/u);
-  copyFileSync(await joinHub(b, hub), wrong);
+  renameSync(await joinHub(b, hub), wrong);
   await until('published', async () => (await routerAt(hub, 'node-b')).metadata.name === 'node-b');
   await syncer.waitForLine(/the own Router is published again/u);
   assert.equal(syncer.stderr.match(/cannot publish/gu)?.length, 1);
