@@ -104,7 +104,7 @@ driftfile ${join(dir, 'drift')}
   const client = await runProcess(
     chronyd,
     ['-Q', '-U', '-t', '20', '-f', '/dev/null', `server ${address} port ${ntpPort} iburst maxsamples 1`],
-    { name: 'chronyd -Q', timeoutMs: 30_000 },
+    { name: 'chronyd -Q' },
   );
   assert.match(client.stdout + client.stderr, /System clock wrong by -?\d+\.\d+ seconds/u);
 

@@ -87,7 +87,7 @@ test('terminals: keys, passwords asked for and certificates issued; sizes, large
       seen.bytes === browser.bytes ? { ...seen, looks: seen.looks + 1 } : { bytes: browser.bytes, looks: 0 };
     return seen.looks > 25;
   };
-  await waitFor(isStill, { what: 'the output to stop', timeoutMs: 30_000 });
+  await waitFor(isStill, { what: 'the output to stop' });
   assert.ok(browser.bytes < 1_500_000, `${browser.bytes} bytes came unacknowledged`);
   browser.isReading = true;
   browser.acknowledge();
@@ -104,10 +104,10 @@ test('terminals: keys, passwords asked for and certificates issued; sizes, large
   await leaving.waitForMessage('ready');
   leaving.isReading = false;
   leaving.type('yes\r');
-  await waitFor(() => leaving.bytes >= 256 * 1024, { what: 'the node to be stopped', timeoutMs: 30_000 });
+  await waitFor(() => leaving.bytes >= 256 * 1024, { what: 'the node to be stopped' });
   leaving.socket.terminate();
   const isNoted = (): boolean => /"error":"EDGE_ERR_TERMINAL_CLOSED"/u.test(readFileSync(auditLog, 'utf8'));
-  await waitFor(isNoted, { what: 'the end of the terminal in the audit log', timeoutMs: 30_000 });
+  await waitFor(isNoted, { what: 'the end of the terminal in the audit log' });
 
   const issued = open(`user=${sshd.user}&auth=message`, { protocols: [PROTOCOL] });
   await issued.open();

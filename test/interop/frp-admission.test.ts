@@ -193,7 +193,7 @@ test('a real frpc that comes back before its old connection is seen to be dead t
   forwarder.abandon();
   const isBack = (): boolean =>
     server.proxies().length === 1 && server.sessions()[0]?.connectedAt !== before?.connectedAt;
-  await waitFor(isBack, { what: 'the return', timeoutMs: 20_000 });
+  await waitFor(isBack, { what: 'the return' });
   assert.equal(server.sessions().length, 1);
   assert.equal(server.sessions()[0]?.runId, before?.runId);
   assert.equal(server.proxies()[0]?.remotePort, remotePort);

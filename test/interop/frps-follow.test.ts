@@ -15,9 +15,6 @@ import { startSshd } from '../support/sshd.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { waitFor } from '../support/wait.ts';
 
-/** A second for the round, the rest for a loaded machine. */
-const SHOWN_MS = 10_000;
-
 function followerArgs(dataDir: string, port: number, adapterPort: number): string[] {
   return [
     'apiserver',
@@ -73,7 +70,7 @@ test('nodes appear and vanish with their proxies, and a restart of the frps leav
         const { items } = await client.list<NodeMaintenance>(NODE_MAINTENANCES);
         return items.find(({ status }) => status?.services?.[0]?.status === state);
       },
-      { what: `the node to be ${state}`, timeoutMs: SHOWN_MS },
+      { what: `the node to be ${state}` },
     );
 
   let server = startServer();
@@ -116,7 +113,6 @@ test('nodes appear and vanish with their proxies, and a restart of the frps leav
   await server.kill();
   await waitFor(() => edge.stderr.includes('node of the frps') && edge.stderr.includes('state=offline'), {
     what: 'the nodes of a dead frps to go offline',
-    timeoutMs: 30_000,
   });
   const offline = await whenState('offline');
   assert.equal(offline.status?.conditions?.[0]?.reason, 'FrpServerUnreachable');
@@ -171,7 +167,7 @@ test('commands reach nodes through a frps that is not ours: by a port of it, and
         const answer = await run(id);
         return answer.code === 502 ? answer : undefined;
       },
-      { what: `the host key of ${id} to be refused`, timeoutMs: SHOWN_MS },
+      { what: `the host key of ${id} to be refused` },
     );
     assert.match(refused.error?.message ?? '', /host key .* is not known/u);
   }

@@ -163,7 +163,7 @@ healthCheck.maxFailed = 1
             .map(({ name }) => name)
             .toSorted()
             .join() === names.join() && 'so',
-        { what: `members ${names.join()}`, timeoutMs: 15_000 },
+        { what: `members ${names.join()}` },
       );
     const answers = async (): Promise<string[]> => {
       const where = { address: '127.0.0.1', port: remotePort };

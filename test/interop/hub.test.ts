@@ -75,12 +75,10 @@ test('two nodes meet at a Kubernetes API, which keeps each to its own objects', 
   await patch(b.admin, { status: { version: '9' } }, 'status');
   await waitFor(async () => (await a.admin.get<Router>(ROUTERS, nameB)).status?.version === '9', {
     what: 'status crosses',
-    timeoutMs: 3000,
   });
   await patch(hub, { spec: { frps: { bindPort: 7022 } } });
   await waitFor(async () => (await portAt(b.admin, nameB)) === 7022, {
     what: 'spec comes down',
-    timeoutMs: 3000,
   });
 
   // nothing moves on its own, whatever the two servers make of defaults and managedFields
@@ -92,7 +90,7 @@ test('two nodes meet at a Kubernetes API, which keeps each to its own objects', 
       });
       return before === (await hub.get(ROUTERS, nameB)).metadata.resourceVersion;
     },
-    { what: 'at rest', timeoutMs: 8000 },
+    { what: 'at rest' },
   );
   assert.ok(settled);
 
@@ -109,6 +107,6 @@ test('two nodes meet at a Kubernetes API, which keeps each to its own objects', 
       const { items } = await a.admin.list(NODE_MAINTENANCES);
       return items.length === 0;
     },
-    { what: 'maintenance object gone', timeoutMs: 15_000 },
+    { what: 'maintenance object gone' },
   );
 });

@@ -69,7 +69,7 @@ test('a service is published, found and used through a Kubernetes API, and ctl s
   await ctl('wait', `--for=jsonpath={.status.observedGeneration}=2`, `router/${name}`, '--timeout=20s');
   await waitFor(
     async () => (await exchange(served.address, served.port, 'again').catch(() => '')) === 'again',
-    { what: 'the service through the new port', timeoutMs: 20_000 },
+    { what: 'the service through the new port' },
   );
   await ctl('delete', 'rt', name);
 });

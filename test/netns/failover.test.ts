@@ -69,7 +69,7 @@ describe('failover under load', { skip: reason ?? false }, () => {
   }
 
   async function lookUp(): Promise<string> {
-    const dig = ['dig', '+short', '+time=2', '+tries=1', `${NAME}.cluster.local`];
+    const dig = ['dig', '+short', '+time=10', '+tries=1', `${NAME}.cluster.local`];
     const { status, stdout } = await world.consumer.host.run(dig);
     return status === 0 ? stdout.trim() : ''; // dig complains on standard output
   }

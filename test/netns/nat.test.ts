@@ -58,7 +58,7 @@ describe('hosts behind NAT', { skip: reason ?? false }, () => {
   }
 
   async function lookUp(name: string): Promise<string> {
-    const args = ['dig', '+short', '+time=2', '+tries=1', name];
+    const args = ['dig', '+short', '+time=10', '+tries=1', name];
     const { status, stdout } = await world.consumer.host.run(args);
     return status === 0 ? stdout.trim() : ''; // dig complains on standard output
   }
