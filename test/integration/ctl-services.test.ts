@@ -4,9 +4,13 @@ import { createServer } from 'node:net';
 import type { Server } from 'node:net';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
+import { ROUTERS } from '../../src/api/edge.ts';
+import type { Router } from '../../src/api/gen/types.ts';
 import { runEdge, startEdge } from '../support/edge-process.ts';
 import { freePort } from '../support/ports.ts';
 import { exchange, startNode, whenServed } from '../support/sidecar-world.ts';
+import type { Node } from '../support/sidecar-world.ts';
+import { waitFor } from '../support/wait.ts';
 
 /** An echo service that can be stopped. */
 async function startEcho(t: TestContext): Promise<{ port: number; stop(): Promise<void> }> {
@@ -23,6 +27,16 @@ async function startEcho(t: TestContext): Promise<{ port: number; stop(): Promis
   return { port, stop };
 }
 
+/** Waits until the Router has told of a service with a provider. */
+async function whenReported(node: Node, service: string): Promise<void> {
+  const isReported = async (): Promise<boolean | undefined> => {
+    const { status } = await node.client.get<Router>(ROUTERS, node.name);
+    const found = status?.activeServices?.find(({ name }) => name === service);
+    return found?.providers?.some(({ ready }) => ready);
+  };
+  await waitFor(isReported, { what: `${service} at the Router` });
+}
+
 async function startService(t: TestContext) {
   const node = await startNode(t);
   await node.createRouter('node-1');
@@ -35,6 +49,7 @@ async function startService(t: TestContext) {
   });
   const consumer = await node.startSidecar('consumer', { ...secret, SIDECAR_MAPPED_SERVICES: 'web,gone:81' });
   await whenServed(consumer, 'web');
+  await whenReported(node, 'ntp'); // the consumer does not map it
   const ctl = (...args: string[]) => runEdge(['ctl', ...args, '--server', node.server], { env: secret });
   return { node, echo, provider, consumer, secret, ctl };
 }
