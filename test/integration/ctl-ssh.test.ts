@@ -62,8 +62,9 @@ test('a terminal follows the window, passes keys on, and ends with ~. or the sta
   await tmux.waitFor(/[#$] *$/mu);
   await tmux.type('stty size; echo "$TERM"');
   await tmux.waitFor(/^30 100\n\w/mu);
+  // a key may overtake the new size, so the node waits for that
+  await tmux.type('until [ "$(stty size)" = "41 120" ]; do sleep 0.1; done; stty size');
   await tmux.resize(120, 41);
-  await tmux.type('stty size');
   await tmux.waitFor(/^41 120$/mu);
   await tmux.type('printf "\\033[31mred\\033[0m\\n"; sleep 100');
   await tmux.waitFor(/^red$/mu);

@@ -107,6 +107,8 @@ export async function runAtTerminal(
   input.on('data', onKeys);
   input.on('end', () => channel.io.end());
   output.on('resize', onResize);
+  const { cols, rows } = sizeOf(terminal);
+  channel.resize(cols, rows); // the window may have changed since the channel was asked for
   channel.io.on('data', onOutput);
   channel.stderr.resume(); // empty with a terminal
   try {
