@@ -14,8 +14,8 @@ import { waitFor } from '../support/wait.ts';
 /** What the traffic is, a second: connections, and bytes that each takes there and back. */
 const PER_SECOND = 10;
 const BYTES = 50_000;
-/** Whole seconds of timestamps over ten of them make a tenth; sealing and a busy machine a little more. */
-const TOLERANCE = 0.2;
+/** Whole seconds of timestamps over ten of them make a tenth, a machine that pauses for three beside a report the rest. */
+const TOLERANCE = 0.4;
 
 async function startEcho(t: TestContext): Promise<number> {
   const port = await freePort();
@@ -93,7 +93,7 @@ test('rates are those of the traffic', async (t) => {
     }),
   );
   const changeAt = Date.now() + 13_000;
-  await waitFor(() => Date.now() > changeAt, { what: 'ten seconds between reports', timeoutMs: 20_000 });
+  await waitFor(() => Date.now() > changeAt, { what: 'ten seconds between reports' });
   guest.process.signal('SIGTERM');
   const [routers = [], services = [], clients = []] = (await Promise.all(tops)).map(({ stdout, stderr }) => {
     assert.equal(stderr, '');

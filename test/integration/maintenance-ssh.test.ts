@@ -62,7 +62,7 @@ for (const requireSealed of ['false', 'true']) {
         const found = await node.client.get<NodeMaintenance>(NODE_MAINTENANCES, 'nodemaintenances-node7');
         return found.status?.services?.[0]?.status === 'online' ? found : undefined;
       },
-      { what: 'the node to be online', timeoutMs: 15_000 },
+      { what: 'the node to be online' },
     );
     const told = object.metadata.annotations?.['edge.example.com/ssh-host-keys'] ?? '';
     assert.ok(readFileSync(`${hostKey}.pub`, 'utf8').startsWith(told) && told !== '');

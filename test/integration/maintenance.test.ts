@@ -1,4 +1,4 @@
-/** Node maintenance with real processes: nodes come online and go offline in time, whatever dies. */
+/** Node maintenance with real processes: nodes come online and go offline, whatever dies. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,10 +13,6 @@ import type { Cleanup } from '../support/temp-dir.ts';
 import { waitFor } from '../support/wait.ts';
 
 const NAME = 'nodemaintenances-node7';
-/** A change must show within a second of its cause; the rest is for a loaded machine. */
-const SHOWN_MS = 3000;
-/** Processes that start take a while on such a machine. */
-const STARTED_MS = 15_000;
 
 function maintenanceEnv(t: Cleanup): Record<string, string> {
   const hostKeys = tempDir(t);
@@ -28,26 +24,23 @@ function maintenanceEnv(t: Cleanup): Record<string, string> {
   };
 }
 
-async function whenState(
-  node: Node,
-  state: 'online' | 'offline',
-  timeoutMs = SHOWN_MS,
-): Promise<NodeMaintenance> {
+/** How long that took is said, not asserted: a busy machine pauses for longer than any bound worth having. */
+async function whenState(node: Node, state: 'online' | 'offline'): Promise<NodeMaintenance> {
   return waitFor(
     async () => {
       const object = await node.client.get<NodeMaintenance>(NODE_MAINTENANCES, NAME);
       return object.status?.services?.[0]?.status === state ? object : undefined;
     },
-    { what: `${NAME} to be ${state}`, timeoutMs },
+    { what: `${NAME} to be ${state}` },
   );
 }
 
-test('a node is online while its sidecar lives, and offline within a second of its kill', async (t) => {
+test('a node is online while its sidecar lives, and offline once it is killed', async (t) => {
   const node = await startNode(t);
   await node.createRouter('node-1');
   const router = node.startRouter('node-1');
   const sidecar = await node.startSidecar('agent', maintenanceEnv(t));
-  const online = await whenState(node, 'online', STARTED_MS);
+  const online = await whenState(node, 'online');
   assert.equal(online.spec.nodeName, 'node-1');
   const service = online.spec.services?.[0];
   assert.equal(service?.name, 'ssh-node7');
@@ -61,10 +54,11 @@ test('a node is online while its sidecar lives, and offline within a second of i
   const killedAt = performance.now();
   await sidecar.process.kill();
   await whenState(node, 'offline');
+  assert.doesNotMatch(router.stderr, /client is silent/u, 'the end of its connection was enough');
   t.diagnostic(`offline ${Math.round(performance.now() - killedAt)} ms after kill -9 of the sidecar`);
 
   await node.startSidecar('agent', maintenanceEnv(t));
-  await whenState(node, 'online', STARTED_MS);
+  await whenState(node, 'online');
   await node.client.delete(NODE_MAINTENANCES, NAME);
   await whenState(node, 'online');
   await router.stop();
@@ -76,7 +70,7 @@ test('a Router that was killed sets its nodes offline when it starts again witho
   await node.createRouter('node-1');
   const first = node.startRouter('node-1');
   const sidecar = await node.startSidecar('agent', maintenanceEnv(t));
-  await whenState(node, 'online', STARTED_MS);
+  await whenState(node, 'online');
   await first.kill();
   await sidecar.process.kill();
   await whenState(node, 'online'); // nobody is left to say otherwise
@@ -86,7 +80,7 @@ test('a Router that was killed sets its nodes offline when it starts again witho
   await whenState(node, 'offline');
   t.diagnostic(`offline ${Math.round(performance.now() - startedAt)} ms after the start of the Router`);
   await node.startSidecar('agent', maintenanceEnv(t));
-  await whenState(node, 'online', STARTED_MS);
+  await whenState(node, 'online');
 });
 
 test('the adapter answers on its own address, and asks for a token where it is not loopback', async (t) => {
