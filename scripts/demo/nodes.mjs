@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EDGE_READY, run } from './processes.mjs';
-import { until } from './wait.mjs';
+import { PATIENCE_MS, until } from './wait.mjs';
 
 const edge = join(import.meta.dirname, '../../dist/edge');
 
@@ -75,7 +75,7 @@ export async function startRouter(processes, node, tokenFile, env = {}) {
     args: ['router', '--advertise-address', '127.0.0.1'],
     env: { EDGE_ROUTER_TOKEN_FILE: tokenFile, ...env },
   });
-  await until(`Router ${node.name} is Ready`, 15_000, async () =>
+  await until(`Router ${node.name} is Ready`, PATIENCE_MS, async () =>
     hasCondition(await getRouter(node, node.name), 'Ready'),
   );
 }
@@ -86,7 +86,7 @@ export async function startSyncer(processes, node, peer) {
   const peers = [{ node: peer.name, kubeconfig: join(peer.dataDir, 'syncer.kubeconfig') }];
   writeFileSync(peersFile, JSON.stringify({ peers }), { mode: 0o600 });
   await startEdge(processes, node, { title: 'syncer', args: ['syncer', '--peers-file', peersFile] });
-  await until(`${node.name} mirrors ${peer.name}`, 15_000, async () =>
+  await until(`${node.name} mirrors ${peer.name}`, PATIENCE_MS, async () =>
     hasCondition(await getRouter(node, peer.name), 'Synced'),
   );
 }

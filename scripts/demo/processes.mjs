@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { until } from './wait.mjs';
+import { PATIENCE_MS, until } from './wait.mjs';
 
 /** Lines of a log that are shown when its process fails. */
 const TAIL_LINES = 15;
@@ -36,7 +36,7 @@ export class Processes {
   }
 
   /** Starts a program and resolves when `ready` is in its log. Rejects with the end of the log when it ends first. */
-  async start({ name, command, args, env = {}, ready, limitMs = 20_000 }) {
+  async start({ name, command, args, env = {}, ready, limitMs = PATIENCE_MS }) {
     if (this.#isStopping) throw new Error('the demo is ending');
     const logFile = join(this.dir, `${name.replaceAll(/[^\w.-]+/gu, '-')}.log`);
     const fd = openSync(logFile, 'w');
@@ -126,7 +126,7 @@ function describe(child) {
 }
 
 /** Runs a program to its end; resolves with what it printed, rejects with what it complained about. */
-export function run(command, args, { input = '', env = {}, limitMs = 20_000 } = {}) {
+export function run(command, args, { input = '', env = {}, limitMs = PATIENCE_MS } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { env: { ...cleanEnv(), ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
     const out = { stdout: '', stderr: '' };

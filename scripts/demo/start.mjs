@@ -9,7 +9,7 @@ import { freePorts } from './ports.mjs';
 import { run } from './processes.mjs';
 import { step } from './screen.mjs';
 import { hasProgram, startConsumer, startExporter, startFileService, startRedis } from './services.mjs';
-import { until } from './wait.mjs';
+import { PATIENCE_MS, until } from './wait.mjs';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -68,7 +68,7 @@ async function startServices(processes, cleanups, nodes, secrets) {
   await step('node-1: sidecar that brings them here', async () => {
     demo.adminPort = await startConsumer(processes, nodes[0], { mapped, range: claim.range, dns }, secrets);
     for (const [name, { port }] of Object.entries(exports)) {
-      const host = await until(`${name}.default.svc resolves`, 15_000, () =>
+      const host = await until(`${name}.default.svc resolves`, PATIENCE_MS, () =>
         resolveName(dns, `${name}.default.svc`),
       );
       demo[name] = { host, port };

@@ -1,5 +1,8 @@
 // Waiting for conditions with a limit, and retrying what may fail for a while.
 
+/** How long what comes in a moment may take: a busy machine may pause that long. */
+export const PATIENCE_MS = 30_000;
+
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
