@@ -17,7 +17,7 @@ const TIERS = {
     dirs: ['test/integration'],
     suffix: '.test.ts',
     concurrency: 2,
-    timeoutMs: 300_000,
+    timeoutMs: 600_000, // seven releases of kubectl, one after the other, take two minutes on two cores
     needsProgram: true,
   },
   fuzz: { dirs: ['test/fuzz'], suffix: '.fuzz.ts', concurrency: 2, timeoutMs: 300_000 },

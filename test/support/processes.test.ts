@@ -50,6 +50,15 @@ test('a process that ignores SIGTERM is killed and fails the stop', async (t) =>
   assert.deepEqual(child.exit, { status: null, signal: 'SIGKILL' });
 });
 
+test('the end of a test does not wait for what a killed process leaves behind', async (t) => {
+  const script = `console.log(require('node:child_process').spawn('sleep', ['600'], { stdio: 'inherit' }).pid); ${IDLE}`;
+  const child = startProcess(t, process.execPath, node(script));
+  const pid = Number(await child.waitForLine(/^\d+$/u));
+  t.after(() => void process.kill(pid, 'SIGKILL'));
+  await child.dispose();
+  assert.equal(process.kill(pid, 0), true, 'the other one lives');
+});
+
 test('assertExit tells a wrong status from the right one', async (t) => {
   const child = startProcess(t, process.execPath, node('process.exit(2)'));
   await child.assertExit(2);

@@ -39,6 +39,8 @@ export interface ProcessResult {
 const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 /** Longest wait for a process to go after SIGTERM: the drain's 10 s and a margin for a busy machine. */
 const STOP_TIMEOUT_MS = 20_000;
+/** How long the output of a process is read that has ended, when another one holds it open. */
+const LEFTOVER_MS = 1000;
 /** Lines of log in an error message. */
 const TAIL_LINES = 30;
 
@@ -47,6 +49,8 @@ export class TestProcess {
   readonly name: string;
   readonly #child: ChildProcess;
   readonly #exited: Promise<ProcessExit>;
+  /** Resolves when the process has ended, also while others that it started hold its output open. */
+  readonly #gone: Promise<void>;
   #exit: ProcessExit | undefined;
   #stdout = '';
   #stderr = '';
@@ -66,6 +70,9 @@ export class TestProcess {
     });
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-MAX_OUTPUT_BYTES);
+    });
+    this.#gone = new Promise((resolve) => {
+      this.#child.on('error', () => resolve()).on('exit', () => resolve());
     });
     this.#exited = new Promise((resolve) => {
       this.#child.on('error', (err) => {
@@ -175,6 +182,18 @@ export class TestProcess {
     await this.#exited;
   }
 
+  /** For the end of a test: as kill(), but reads on only for a moment where others hold its output open. */
+  async dispose(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#gone;
+    const late = new Promise<void>((resolve) => {
+      setTimeout(resolve, LEFTOVER_MS).unref();
+    });
+    await Promise.race([this.#exited, late]);
+    this.#child.stdout?.destroy();
+    this.#child.stderr?.destroy();
+  }
+
   /** SIGTERM, and waits for the end. A process that has not gone in time is killed and fails the test. */
   async stop(timeoutMs = STOP_TIMEOUT_MS): Promise<ProcessExit> {
     this.#child.kill('SIGTERM');
@@ -209,7 +228,7 @@ export function startProcess(
 ): TestProcess {
   const child = new TestProcess(command, args, options);
   t.after(async () => {
-    await child.kill();
+    await child.dispose();
     if (process.env['EDGE_TEST_LOGS'] === '1') t.diagnostic?.(`${child.name}:\n${child.stderr}`);
     else if (t.passed === false) t.diagnostic?.(child.logTail());
   });
