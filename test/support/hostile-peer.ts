@@ -7,7 +7,7 @@ import { message } from '../../src/tunnel/frp/message.ts';
 import { encodeV1 } from '../../src/tunnel/frp/v1.ts';
 import { encodeHeader } from '../../src/tunnel/yamux/frame.ts';
 import type { Cleanup } from './frp-pair.ts';
-import { waitFor } from './wait.ts';
+import { PATIENCE_MS, waitFor } from './wait.ts';
 
 /** A connection of bytes, and whether the other side has ended it. */
 export interface RawPeer {
@@ -108,7 +108,7 @@ export function echo(port: number, text: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     const socket = connect({ port, host: '127.0.0.1' });
     let got = '';
-    const late = setTimeout(() => end('no answer within 10 s'), 10_000);
+    const late = setTimeout(() => end(`no answer within ${PATIENCE_MS} ms`), PATIENCE_MS);
     const end = (failure: string | undefined): void => {
       clearTimeout(late);
       socket.destroy();
