@@ -150,6 +150,45 @@ test('it is ready when Routers were seen and listeners are up, and answers names
   assert.match((await admin('/metrics')).text, /edge_sidecar_connections\{service="web\.default"\} 0/u);
 });
 
+test('what the status tells is in force already', async (t) => {
+  const port = await freePort('127.0.66.1');
+  const { sidecar, routers, zone } = setUp(t, { SIDECAR_MAPPED_SERVICES: 'web' });
+  const started = sidecar.start();
+  routers.sync([router('node-1')]);
+  await started;
+  routers.sync([router('node-1', [{ name: 'web', port }])]);
+  // asked between all that happens, so also between the listener's start and what follows from it
+  for (let turn = 0; sidecar.status().services[0]?.state !== 'ready'; turn++) {
+    assert.ok(turn < 10_000, 'the service to be ready');
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.equal(zone.entries[0]?.isReady, true);
+});
+
+test('a process that was stopped while it applied a change does not rest for that time', async (t) => {
+  let [stoppedMs, applied] = [0, 0];
+  const clock: Clock = { ...systemClock, now: () => systemClock.now() + stoppedMs };
+  const names: SidecarDeps['names'] = {
+    address: '127.0.0.2:53',
+    start: () => Promise.resolve(),
+    stop: () => Promise.resolve(),
+    replace: () => {
+      applied++;
+      stoppedMs += 3_600_000;
+    },
+    setUpstreams: () => {},
+  };
+  const { sidecar, routers } = setUp(t, { SIDECAR_EXPORTED_SERVICES: 'web=1' }, { clock, names });
+  const started = sidecar.start();
+  routers.sync([router('node-1')]);
+  await started;
+  for (const name of ['node-2', 'node-3']) {
+    const before = applied;
+    routers.sync([router('node-1'), router(name)]);
+    await waitFor(() => applied > before, { what: `${name} to be applied` });
+  }
+});
+
 test('a connection waits for the client and is carried once it is online', async (t) => {
   const port = await freePort('127.0.66.1');
   const { sidecar, routers, clients, admin } = setUp(t, { SIDECAR_MAPPED_SERVICES: 'web' });

@@ -77,6 +77,8 @@ const ADMIN_GRACE_MS = 500;
 
 /** A reconcile with thousands of services takes milliseconds: it is followed by this many times as much rest. */
 const REST_RATIO = 4;
+/** The longest rest, milliseconds: a process that was stopped meanwhile seems to have worked all that time. */
+const MAX_REST_MS = 1000;
 
 /** Creates a sidecar; throws UsageError when the configuration is wrong, before anything is opened. */
 export function createSidecar(deps: SidecarDeps): Sidecar {
@@ -198,6 +200,7 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
   };
 
   const runScheduled = (): void => {
+    if (!isScheduled) return; // done already for who asked for the status
     isScheduled = false;
     if (phase === 'draining') return;
     const startedAt = clock.now();
@@ -207,7 +210,7 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
       log.error('cannot apply the current state', { error: errorMessage(err) });
     }
     const endedAt = clock.now();
-    restUntil = endedAt + REST_RATIO * (endedAt - startedAt);
+    restUntil = endedAt + Math.min(REST_RATIO * (endedAt - startedAt), MAX_REST_MS);
   };
 
   /** Many changes of one moment cost one reconcile, and changes that never end a fifth of the time at most. */
@@ -239,7 +242,12 @@ export function createSidecar(deps: SidecarDeps): Sidecar {
     reload().then(() => log.info('configuration changed, applied'), keepOld);
   });
 
-  const status = (): SidecarStatus => ({
+  /** What it tells is in force: the name of a service that listens answers. */
+  const status = (): SidecarStatus => {
+    runScheduled();
+    return currentStatus();
+  };
+  const currentStatus = (): SidecarStatus => ({
     phase,
     problems: problems(),
     node: first.node,
