@@ -12,7 +12,7 @@ const root = join(import.meta.dirname, '..');
  * `timeoutMs` is stuck. `fuzzMs` is the time budget a fuzz file gets (FUZZ_MS overrides it).
  */
 const TIERS = {
-  unit: { dirs: ['src', 'test/support', 'scripts'], suffix: '.test.ts', timeoutMs: 60_000 },
+  unit: { dirs: ['src', 'test/support', 'scripts'], suffix: '.test.ts', timeoutMs: 120_000 },
   integration: {
     dirs: ['test/integration'],
     suffix: '.test.ts',

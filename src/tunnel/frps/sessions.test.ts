@@ -319,11 +319,11 @@ test('a mux whose peer never logs in is cut, whatever run ids it names, and hold
 
 test(
   '2000 logins and logouts leave no session, connection or memory behind',
-  { timeout: 55_000 },
+  { timeout: 100_000 },
   async (t) => {
     const server = await startServer(t);
     const service = await listenTcp(t, (socket) => socket.pipe(socket));
-    const end = performance.now() + 40_000;
+    const end = performance.now() + 80_000;
     const cycle = async (): Promise<void> => {
       const socket = connect({ port: portOf(server), host: '127.0.0.1', allowHalfOpen: true });
       const channel = new MessageChannel(socketStream(socket), systemClock);
