@@ -53,8 +53,8 @@ function askOnce(path: string, question: string, isEchoed: boolean): Promise<str
     output.on('error', () => {}); // a terminal that is gone: the end of input tells
     input.on('error', () => finish(undefined));
     input.on('end', () => finish(undefined));
+    input.setRawMode(true); // before the question: who answers at once is not shown either
     output.write(question);
-    input.setRawMode(true);
     input.on('data', (chunk: Buffer) => {
       const { state, echo } = editor.feed(chunk);
       if (isEchoed && echo !== '') output.write(echo);
