@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { FakeApiServer } from '../../test/support/fake-api-server.ts';
 import { checkLeaks } from '../../test/support/leak-check.ts';
+import { heldMiB } from '../../test/support/memory.ts';
 import { SOON_MS, waitFor } from '../../test/support/wait.ts';
 import { ORIGIN_ANNOTATION } from '../api/edge.ts';
 import type { NodeMaintenance, Router } from '../api/gen/types.ts';
@@ -186,12 +187,10 @@ test('a peer with a million objects, or answers without end, keeps its last mirr
   });
   await besideGood(t, { node: 'bad', server: bad.url }, async (local) => {
     await waitFor(() => local.objects.has('bad'), { what: 'its Router is mirrored all the same' });
-    globalThis.gc?.();
-    const before = process.memoryUsage();
+    const before = heldMiB();
     await later(2000);
-    const after = process.memoryUsage();
-    const grown = after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers;
-    assert.ok(grown < 150 * 1024 ** 2, `grew by ${Math.round(grown / 1024 ** 2)} MiB`);
+    const grownMiB = heldMiB() - before;
+    assert.ok(grownMiB < 64, `grew by ${grownMiB.toFixed(1)} MiB`);
     assert.equal([...local.objects.keys()].filter((name) => name.startsWith('nodemaint')).length, 0);
   });
 });
