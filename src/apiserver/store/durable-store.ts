@@ -2,8 +2,9 @@
  * The store: group commit to a journal, the state in memory, checkpoints as SQLite files. A resolved write is on
  * the disk; a failed one changed nothing; reads see committed state only.
  *
- * Life of a write: queue -> decide on the newest state -> journal append and fsync -> objects and history in
- * memory -> caller and subscribers. Writes that arrive during the fsync form the next batch.
+ * Life of a write: queue -> decide on the newest state -> journal append and fsync -> objects, history and
+ * subscribers -> caller. Writes that arrive during the fsync form the next batch, and while the disk takes that one the
+ * callers of the one before get their answers: neither the disk nor the thread waits for the other.
  */
 import type { Clock, Timer } from '../../lib/clock.ts';
 import { errorMessage } from '../../lib/errors.ts';
@@ -80,6 +81,12 @@ interface Pending extends BatchedWrite {
   reject: (err: unknown) => void;
 }
 
+/** What a write led to, for its caller. */
+interface Answer {
+  pending: Pending;
+  result: WriteResult;
+}
+
 /** Opens the store of a directory: locks it, recovers, and is ready. */
 export async function openStore(config: StoreConfig, deps: StoreDeps): Promise<DurableStore> {
   const { files, clock, log } = deps;
@@ -111,6 +118,8 @@ export class DurableStore implements ObjectStore {
   #journal: Journal;
   #revision: number;
   #queue: Pending[] = [];
+  /** Callers whose writes are on the disk and who were not told yet. */
+  #unanswered: Answer[] = [];
   /** Work that needs a committed state and no write beside it. */
   #tasks: (() => Promise<void>)[] = [];
   /** Bytes of earlier journal files that no checkpoint holds yet. */
@@ -200,6 +209,7 @@ export class DurableStore implements ObjectStore {
         for (const pending of this.#queue.splice(0)) pending.reject(err);
       })
       .finally(() => {
+        this.#answer();
         this.#committing = undefined;
         if (this.#queue.length > 0 || this.#tasks.length > 0) this.#wake();
       });
@@ -215,14 +225,16 @@ export class DurableStore implements ObjectStore {
       if (this.#queue.length > 0) await this.#commitBatch();
       this.#history.compact(this.#deps.clock.wallNow().getTime());
       // counts what earlier checkpoints failed to fold, so that they are tried again
-      if (this.#uncheckpointedBytes + this.#journal.bytes >= this.#config.journalBytes) await this.#rotate();
+      const isLong = this.#uncheckpointedBytes + this.#journal.bytes >= this.#config.journalBytes;
+      if (isLong || this.#tasks.length > 0 || this.#queue.length === 0) this.#answer();
+      if (isLong) await this.#rotate();
     } while (this.#queue.length > 0 || this.#tasks.length > 0);
   }
 
-  /** Takes queued writes through to the disk and answers each of them. */
+  /** Takes queued writes through to the disk; their answers come with the next batch, or when there is none. */
   async #commitBatch(): Promise<void> {
     const batch = new Batch(this.#objects, this.#revision, this.#deps.clock.wallNow().getTime());
-    const answers: { pending: Pending; result: WriteResult }[] = [];
+    const answers: Answer[] = [];
     let taken = 0;
     for (const pending of this.#queue) {
       if (taken >= MAX_BATCH || batch.bytes >= MAX_BATCH_BYTES) break;
@@ -238,7 +250,10 @@ export class DurableStore implements ObjectStore {
       if (batch.changes.length > 0) {
         this.#checkRoom();
         const startedAt = this.#deps.clock.now();
-        await this.#journal.append(encodeFrame(batch.records), taken === 1 && this.#queue.length === 0);
+        const isAlone = taken === 1 && this.#queue.length === 0 && this.#unanswered.length === 0;
+        const appended = this.#journal.append(encodeFrame(batch.records), isAlone);
+        this.#answer();
+        await appended;
         this.#deps.onSync?.((this.#deps.clock.now() - startedAt) / 1000);
       }
     } catch (err) {
@@ -254,8 +269,13 @@ export class DurableStore implements ObjectStore {
       else this.#objects.put(change.stored);
       this.#history.add(change, batch.at);
     }
-    for (const { pending, result } of answers) pending.resolve(result);
     this.#broadcaster.publish(batch.changes);
+    this.#answer(); // those of earlier batches, when this one had nothing for the disk
+    this.#unanswered = answers;
+  }
+
+  #answer(): void {
+    for (const { pending, result } of this.#unanswered.splice(0)) pending.resolve(result);
   }
 
   /** Refuses a batch when checkpoints have failed for so long that the journal is at its bound. */
