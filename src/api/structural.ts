@@ -27,7 +27,8 @@ export function prune(schema: JsonSchema, value: unknown, path: string, unknown:
     schema['x-kubernetes-preserve-unknown-fields'] === true ||
     (properties === undefined && (additionalProperties === true || additionalProperties === undefined));
   const out: Record<string, unknown> = {};
-  for (const [key, entry] of Object.entries(value)) {
+  for (const key of Object.keys(value)) {
+    const entry = (value as Record<string, unknown>)[key];
     const own = properties !== undefined && Object.hasOwn(properties, key) ? properties[key] : undefined;
     const known = own ?? (typeof additionalProperties === 'object' ? additionalProperties : undefined);
     if (known === undefined) {

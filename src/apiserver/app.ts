@@ -30,13 +30,15 @@ import { createObject, updateObject } from './handlers/write.ts';
 import { addNodeRoutes, addOpenNodeRoutes } from './node/routes.ts';
 import { coreResources, createCoreStore } from './registry/core-resources.ts';
 import { createCrdStore, crdResource } from './registry/crd-resource.ts';
+import { CachedRouter } from './cached-router.ts';
 import type { Identity } from './auth/roles.ts';
 import type { Resource } from './registry/resources.ts';
 import type { Subresource } from './registry/strategy.ts';
 
 /** Creates the application. */
 export function createApp(deps: ApiDeps): Hono<ApiEnv> {
-  const app = new Hono<ApiEnv>({ strict: false }); // one trailing slash is tolerated
+  // one trailing slash is tolerated
+  const app = new Hono<ApiEnv>({ strict: false, router: new CachedRouter() });
   app.onError((err, c) => failure(err, c, deps));
   app.notFound((c) => failure(unknownResource(), c, deps));
 

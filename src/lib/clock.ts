@@ -51,7 +51,12 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
   });
 }
 
-/** RFC 3339 with whole seconds, as Kubernetes objects carry it. */
+/** The last second that was asked for: within one, many are. */
+let lastSecond = { at: Number.NaN, text: '' };
+
+/** RFC 3339 with whole seconds, as Kubernetes objects carry it. Throws RangeError for an invalid date. */
 export function rfc3339(date: Date): string {
-  return `${date.toISOString().slice(0, 19)}Z`;
+  const at = Math.floor(date.getTime() / 1000);
+  if (at !== lastSecond.at) lastSecond = { at, text: `${date.toISOString().slice(0, 19)}Z` };
+  return lastSecond.text;
 }

@@ -34,6 +34,6 @@ export function copyJson<T>(value: T): T {
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map((entry: unknown) => copyJson(entry)) as T;
   const copy: Record<string, unknown> = {};
-  for (const [name, member] of Object.entries(value)) setMember(copy, name, copyJson(member));
+  for (const name of Object.keys(value)) setMember(copy, name, copyJson((value as typeof copy)[name]));
   return copy as T;
 }

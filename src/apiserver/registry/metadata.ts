@@ -3,6 +3,7 @@ import type { JsonSchema } from '../../api/crd.ts';
 import type { ObjectMeta } from '../../api/meta.ts';
 import { badRequest } from '../../api/status.ts';
 import { prune } from '../../api/structural.ts';
+import { isRecord } from '../../lib/json.ts';
 
 const text: JsonSchema = { type: 'string' };
 const texts: JsonSchema = { type: 'object', additionalProperties: text };
@@ -46,6 +47,9 @@ export const METADATA: JsonSchema = {
   },
 };
 
+/** Its fields one by one. */
+const METADATA_FIELDS: readonly (readonly [string, JsonSchema])[] = Object.entries(METADATA.properties ?? {});
+
 function decodeFailure(kind: string, field: string, wanted: string, value: unknown): Error {
   const got = Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value;
   return undecodable(
@@ -68,7 +72,7 @@ export function decodeMetadata(kind: string, value: unknown, unknown: string[]):
     );
   }
   const pruned = prune(METADATA, withoutNulls(value), 'metadata', unknown) as Record<string, unknown>;
-  for (const [key, schema] of Object.entries(METADATA.properties ?? {})) {
+  for (const [key, schema] of METADATA_FIELDS) {
     const entry = pruned[key];
     if (entry !== undefined) checkType(kind, key, schema, entry);
   }
@@ -86,11 +90,12 @@ export function decodeMetadata(kind: string, value: unknown, unknown: string[]):
 
 /** The values of labels and annotations that are null are empty texts to the reference, and stay. */
 function withoutNulls(metadata: object): object {
-  const out: Record<string, unknown> = { ...metadata };
+  let out = metadata as Record<string, unknown>;
   for (const key of ['labels', 'annotations']) {
     const map = out[key];
-    if (typeof map !== 'object' || map === null || Array.isArray(map)) continue;
-    out[key] = Object.fromEntries(Object.entries(map).map(([name, value]) => [name, value ?? '']));
+    if (!isRecord(map) || !Object.values(map).includes(null)) continue;
+    const texts = Object.fromEntries(Object.entries(map).map(([name, value]) => [name, value ?? '']));
+    out = { ...out, [key]: texts };
   }
   return out;
 }

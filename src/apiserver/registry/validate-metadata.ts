@@ -25,7 +25,7 @@ export function validateMetadata(metadata: ObjectMeta): StatusCause[] {
   const { name = '', generateName = '', labels = {}, annotations = {}, finalizers = [] } = metadata;
   const causes: StatusCause[] = [];
   const wrong = (field: string, value: string, problems: readonly string[]): void => {
-    causes.push(...problems.map((problem) => invalidValue(field, value, problem)));
+    for (const problem of problems) causes.push(invalidValue(field, value, problem));
   };
   // what is generated after it may follow a dash
   wrong(
@@ -71,7 +71,8 @@ const STANDARD_FINALIZERS: ReadonlySet<string> = new Set([...COLLECTORS, 'kubern
 
 /** What is unwise about the finalizers that a write adds, in the words of the reference. */
 export function finalizerWarnings(current: ObjectMeta | undefined, next: ObjectMeta): string[] {
-  const added = next.finalizers?.filter((name) => current?.finalizers?.includes(name) !== true) ?? [];
+  if (next.finalizers === undefined) return [];
+  const added = next.finalizers.filter((name) => current?.finalizers?.includes(name) !== true);
   return [...new Set(added)]
     .sort()
     .filter((name) => !name.includes('/') && !STANDARD_FINALIZERS.has(name))

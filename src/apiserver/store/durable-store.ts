@@ -17,7 +17,7 @@ import { closed, CompactedError, journalFull, overloaded } from './errors.ts';
 import type { FileLayer } from './files.ts';
 import { History } from './history.ts';
 import type { HistoryLimits } from './history.ts';
-import { encodeFrame, Journal } from './journal.ts';
+import { Journal } from './journal.ts';
 import { lockDirectory } from './lock.ts';
 import type { DirectoryLock } from './lock.ts';
 import type { ObjectIndex } from './object-index.ts';
@@ -251,7 +251,7 @@ export class DurableStore implements ObjectStore {
         this.#checkRoom();
         const startedAt = this.#deps.clock.now();
         const isAlone = taken === 1 && this.#queue.length === 0 && this.#unanswered.length === 0;
-        const appended = this.#journal.append(encodeFrame(batch.records), isAlone);
+        const appended = this.#journal.append(batch.records, isAlone);
         this.#answer();
         await appended;
         this.#deps.onSync?.((this.#deps.clock.now() - startedAt) / 1000);

@@ -27,6 +27,7 @@ import type { ChangeType } from './store.ts';
 
 const MAGIC = Buffer.from('EJ01', 'latin1');
 const HEADER_BYTES = 12;
+const NOTHING = Buffer.alloc(0);
 const MARK_MAGIC = Buffer.from('EJC1', 'latin1');
 /**
  * Zeros written ahead of the frames. A sync that need not make the file longer waits for its own data alone, not for
@@ -54,14 +55,19 @@ export interface JournalRecord {
   o: unknown;
 }
 
-/** Encodes a batch; `records` are JSON texts of JournalRecord. */
-export function encodeFrame(records: readonly string[]): Buffer {
-  const payload = Buffer.from(`[${records.join(',\n')}]`);
-  const header = Buffer.alloc(HEADER_BYTES);
-  MAGIC.copy(header);
-  header.writeUInt32BE(payload.length, 4);
-  header.writeUInt32BE(crc32(payload, crc32(header.subarray(4, 8))), 8);
-  return Buffer.concat([header, payload]);
+/** Encodes a batch; `records` are JSON texts of JournalRecord. The frame follows `lead`, in one buffer. */
+export function encodeFrame(records: readonly string[], lead: Buffer = NOTHING): Buffer {
+  const text = `[${records.join(',\n')}]`;
+  const at = lead.length;
+  const length = Buffer.byteLength(text);
+  const frame = Buffer.allocUnsafe(at + HEADER_BYTES + length);
+  lead.copy(frame);
+  MAGIC.copy(frame, at);
+  frame.writeUInt32BE(length, at + 4);
+  frame.write(text, at + HEADER_BYTES);
+  const payload = frame.subarray(at + HEADER_BYTES);
+  frame.writeUInt32BE(crc32(payload, crc32(frame.subarray(at + 4, at + 8))), at + 8);
+  return frame;
 }
 
 /** The payload of a whole and sound frame at `offset`, else undefined. */
@@ -201,15 +207,16 @@ export class Journal {
   }
 
   /**
-   * Appends a frame and waits for the disk; `isAlone` says that nobody else waits for this thread. When it rejects,
-   * nothing was appended and a later try may work.
+   * Appends a batch, JSON texts of JournalRecord, and waits for the disk; `isAlone` says that nobody else waits for
+   * this thread. When it rejects, nothing was appended and a later try may work.
    */
-  async append(frame: Buffer, isAlone = false): Promise<void> {
-    const mark = this.#mark ?? Buffer.alloc(0);
+  async append(records: readonly string[], isAlone = false): Promise<void> {
+    const mark = this.#mark ?? NOTHING;
+    const data = encodeFrame(records, mark);
     try {
       if (this.#hasTail) await this.#cutTail();
       this.#hasTail = true;
-      await this.#writeFrame(Buffer.concat([mark, frame]));
+      await this.#writeFrame(data);
       await this.#file.sync(isAlone);
     } catch (err) {
       await this.#cutTail().catch(() => {}); // tried again before the next append, and by recovery
@@ -217,7 +224,7 @@ export class Journal {
     }
     this.#hasTail = false;
     this.#mark = encodeMark(this.#bytes + mark.length);
-    this.#bytes += mark.length + frame.length;
+    this.#bytes += data.length;
     this.#marking = this.#file.write(this.#mark, this.#bytes).catch(() => {}); // it goes with the next frame then
   }
 
