@@ -2,6 +2,7 @@
 import { join, relative } from 'node:path';
 import { build } from 'esbuild';
 import { pageBundle } from '../page-bundle.mjs';
+import { workerBundle } from '../worker-bundle.mjs';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -23,7 +24,7 @@ export async function bundle(entries, outdir) {
     sourcemap: true,
     outExtension: { '.js': '.cjs' },
     loader: { '.wasm': 'binary', '.html': 'text', '.sql': 'text' },
-    plugins: [pageBundle],
+    plugins: [pageBundle, workerBundle],
     logLevel: 'warning',
   });
   return entries.map((entry) => join(relative(root, outdir), entry.replace(/\.ts$/u, '.cjs')));

@@ -90,14 +90,18 @@ export function decodeMetadata(kind: string, value: unknown, unknown: string[]):
 
 /** The values of labels and annotations that are null are empty texts to the reference, and stay. */
 function withoutNulls(metadata: object): object {
-  let out = metadata as Record<string, unknown>;
-  for (const key of ['labels', 'annotations']) {
-    const map = out[key];
-    if (!isRecord(map) || !Object.values(map).includes(null)) continue;
-    const texts = Object.fromEntries(Object.entries(map).map(([name, value]) => [name, value ?? '']));
-    out = { ...out, [key]: texts };
+  const { labels, annotations } = metadata as { labels?: unknown; annotations?: unknown };
+  if (!hasNulls(labels) && !hasNulls(annotations)) return metadata;
+  const out: Record<string, unknown> = { ...metadata };
+  for (const [key, map] of Object.entries({ labels, annotations })) {
+    if (!isRecord(map)) continue;
+    out[key] = Object.fromEntries(Object.entries(map).map(([name, value]) => [name, value ?? '']));
   }
   return out;
+}
+
+function hasNulls(map: unknown): boolean {
+  return isRecord(map) && Object.values(map).includes(null);
 }
 
 function isTime(text: string): boolean {

@@ -12,9 +12,10 @@ import type { Logger } from '../../lib/log.ts';
 import { Batch } from './batch.ts';
 import type { BatchedWrite } from './batch.ts';
 import { Broadcaster } from './broadcaster.ts';
-import { saveCheckpoint } from './checkpoint.ts';
 import { closed, CompactedError, journalFull, overloaded } from './errors.ts';
 import type { FileLayer } from './files.ts';
+import { makeCheckpoint } from './fold.ts';
+import type { Fold } from './fold.ts';
 import { History } from './history.ts';
 import type { HistoryLimits } from './history.ts';
 import { Journal } from './journal.ts';
@@ -26,6 +27,7 @@ import type { Recovered } from './recover.ts';
 import { writeRestored } from './restore.ts';
 import type { ObjectRow } from './sqlite.ts';
 import { captureState, encodeState } from './state.ts';
+import type { StoreState } from './state.ts';
 import type { Change, Decide, ObjectStore, StoredObject, Subscription, WriteResult } from './store.ts';
 
 /** What a store needs. */
@@ -35,6 +37,8 @@ export interface StoreDeps {
   log: Logger;
   /** Observes the duration of every journal append, seconds. */
   onSync?: (seconds: number) => void;
+  /** Makes checkpoints from closed journals, elsewhere; without it they are made here, from memory. */
+  fold?: Fold;
 }
 
 /** How large the parts of a store are. */
@@ -307,18 +311,25 @@ export class DurableStore implements ObjectStore {
       return;
     }
     const covered = this.#uncheckpointedBytes;
-    this.#saving = encodeState(captureState(revision, this.#objects, this.#history))
-      .then(async (image) => {
-        await saveCheckpoint(files, dir, revision, image);
+    const job = { dir, revision, history: this.#config.history, now: clock.wallNow().getTime() };
+    // a server that ends does so sooner without a thread
+    const fold = this.#closing === undefined ? this.#deps.fold : undefined;
+    this.#saving = makeCheckpoint(job, { files, log, fold, capture: () => this.#capture() })
+      .then((bytes) => {
         this.#uncheckpointedBytes -= covered;
-        this.#checkpointBytes = image.length;
+        this.#checkpointBytes = bytes;
         const ms = Math.round(clock.now() - startedAt);
-        log.debug('checkpoint saved', { revision, bytes: image.length, ms });
+        log.debug('checkpoint saved', { revision, bytes, ms });
       })
       .catch(failed)
       .finally(() => {
         this.#saving = undefined;
       });
+  }
+
+  /** The committed state of now. */
+  #capture(): StoreState {
+    return captureState(this.#revision, this.#objects, this.#history);
   }
 
   /** Runs `work` between two batches: the state is committed and stays as it is meanwhile. */
@@ -334,7 +345,7 @@ export class DurableStore implements ObjectStore {
   async snapshot(): Promise<Snapshot> {
     await this.#saving; // two images in memory would be one too many
     if (this.#closing !== undefined) throw closed();
-    const state = captureState(this.#revision, this.#objects, this.#history);
+    const state = this.#capture();
     return { revision: state.revision, objects: state.objects.length, image: await encodeState(state) };
   }
 

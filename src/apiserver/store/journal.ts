@@ -39,7 +39,7 @@ const MARK_BYTES = 16;
 /** Bounds what a damaged length can make us read; a batch is at most 8 MiB and one object more. */
 const MAX_PAYLOAD_BYTES = 64 * 1024 * 1024;
 
-/** One change as the journal keeps it. */
+/** One change as the journal keeps it, a JSON object on a line of its own whose last member, `o`, is the object. */
 export interface JournalRecord {
   /** revision */
   r: number;
@@ -51,9 +51,13 @@ export interface JournalRecord {
   at: number;
   /** labels before the change */
   l: Record<string, string> | null;
-  /** the object after it */
-  o: unknown;
+  /** the object after it, JSON */
+  json: string;
 }
+
+const LINE_FEED = 0x0a;
+/** What ends the members before the object, unless it is a label of that name. */
+const OBJECT_KEY = ',"o":';
 
 /** Encodes a batch; `records` are JSON texts of JournalRecord. The frame follows `lead`, in one buffer. */
 export function encodeFrame(records: readonly string[], lead: Buffer = NOTHING): Buffer {
@@ -81,6 +85,32 @@ function frameAt(data: Buffer, offset: number): Buffer | undefined {
   const isSound =
     crc32(payload, crc32(data.subarray(offset + 4, offset + 8))) === data.readUInt32BE(offset + 8);
   return isSound ? payload : undefined;
+}
+
+/** The records of a payload. Their objects are not read: most are not needed, and some only as texts. */
+function decodeRecords(payload: Buffer): JournalRecord[] {
+  const records: JournalRecord[] = [];
+  const end = payload.length - 1; // the bracket
+  for (let start = 1; start < end;) {
+    const feed = payload.indexOf(LINE_FEED, start); // JSON has no other: in texts it is escaped
+    const comma = feed === -1 ? end : feed - 1; // or the bracket
+    records.push(decodeRecord(payload, start, comma - 1));
+    start = feed === -1 ? end : feed + 1;
+  }
+  return records;
+}
+
+/** The record that begins at `start` and whose closing brace is at `end`. */
+function decodeRecord(payload: Buffer, start: number, end: number): JournalRecord {
+  for (let at = payload.indexOf(OBJECT_KEY, start); ; at = payload.indexOf(OBJECT_KEY, at + 1)) {
+    if (at === -1 || at >= end) throw new SyntaxError('a record without an object');
+    try {
+      const head = JSON.parse(`${payload.toString('utf8', start, at)}}`) as Omit<JournalRecord, 'json'>;
+      return { ...head, json: payload.toString('utf8', at + OBJECT_KEY.length, end) };
+    } catch (err) {
+      if (!(err instanceof SyntaxError)) throw err; // that one was a label
+    }
+  }
 }
 
 /** The mark of a synced frame that began at `offset`. */
@@ -119,7 +149,7 @@ export function decodeJournal(data: Buffer): JournalContents {
   let lastFrameAt: number | undefined;
   let next = 0;
   for (let payload = frameAt(data, 0); payload !== undefined; payload = frameAt(data, next)) {
-    for (const record of JSON.parse(payload.toString()) as JournalRecord[]) records.push(record);
+    for (const record of decodeRecords(payload)) records.push(record);
     lastFrameAt = next;
     soundBytes = next + HEADER_BYTES + payload.length;
     next = soundBytes + (markAt(data, soundBytes) === lastFrameAt ? MARK_BYTES : 0);
@@ -275,18 +305,20 @@ export interface Replay {
 }
 
 /**
- * Reads all journal files above `after`. Throws EDGE_ERR_STORE_DAMAGED when records are missing or broken
- * anywhere but at the end of the last file, where a crash in the middle of a write leaves a torn frame.
+ * Reads all journal files above `after`, or of those the closed ones that begin up to `until`. Throws
+ * EDGE_ERR_STORE_DAMAGED when records are missing or broken anywhere but at the end of the last file, where a crash in
+ * the middle of a write leaves a torn frame.
  */
 export async function replayJournals(
   files: FileLayer,
   dir: string,
   after: number,
-  log: Logger,
+  { until = Infinity, log }: { until?: number; log?: Logger } = {},
 ): Promise<Replay> {
   const starts = (await files.list(dir))
     .map(journalStart)
     .filter((start) => start !== undefined)
+    .filter((start) => start <= until)
     .sort((a, b) => a - b);
   const records: JournalRecord[] = [];
   let revision = after;
@@ -294,7 +326,7 @@ export async function replayJournals(
   let last: Replay['last'];
   for (const [at, start] of starts.entries()) {
     const path = join(dir, journalName(start));
-    const isLast = at === starts.length - 1;
+    const isLast = until === Infinity && at === starts.length - 1;
     const next = starts[at + 1];
     if (next !== undefined && next <= after + 1) continue; // wholly inside the checkpoint
     if (start > revision + 1) throw missing(path, revision + 1, `starts at ${start}`, dir);
@@ -307,7 +339,7 @@ export async function replayJournals(
         `acknowledged writes are in the damaged part; restore the file from a backup, or move ${dir} away to start empty`,
       );
     }
-    if (tornBytes > 0) log.warn('cut a torn journal tail', { file: path, bytes: tornBytes });
+    if (tornBytes > 0) log?.warn('cut a torn journal tail', { file: path, bytes: tornBytes });
     for (const record of found) {
       if (record.r <= after) continue;
       if (record.r !== revision + 1) {

@@ -6,6 +6,7 @@ import type { FileLayer } from './files.ts';
 import { History } from './history.ts';
 import type { HistoryLimits } from './history.ts';
 import { Journal, replayJournals } from './journal.ts';
+import type { JournalRecord } from './journal.ts';
 import { ObjectIndex } from './object-index.ts';
 import { SqliteImage } from './sqlite.ts';
 import { StoredObject } from './store.ts';
@@ -23,10 +24,12 @@ export interface Recovered {
   replayed: number;
 }
 
-interface Loaded {
+/** A state in memory. */
+export interface Loaded {
   revision: number;
   objects: ObjectIndex;
   history: History;
+  /** How long the checkpoint was that it began with. */
   bytes: number;
 }
 
@@ -37,15 +40,10 @@ export async function recoverStore(
   limits: HistoryLimits,
   log: Logger,
 ): Promise<Recovered> {
-  const { objects, history, bytes, revision: checkpointed } = await loadState(files, dir, limits);
-  const replay = await replayJournals(files, dir, checkpointed, log);
-  for (const { r, t, k, n, at, l, o } of replay.records) {
-    const stored = new StoredObject(k, n, r, JSON.stringify(o));
-    if (t === 'DELETED') objects.remove(k, n);
-    else objects.put(stored);
-    history.add({ type: t, stored, previousLabels: l ?? undefined }, at);
-  }
-  const revision = replay.records.at(-1)?.r ?? checkpointed;
+  const loaded = await loadState(files, dir, limits);
+  const replay = await replayJournals(files, dir, loaded.revision, { log });
+  apply(replay.records, loaded);
+  const { revision, objects, history, bytes } = loaded;
   const journal = await Journal.open(files, dir, replay.last?.firstRevision ?? revision + 1, replay.last);
   return {
     revision,
@@ -56,6 +54,29 @@ export async function recoverStore(
     uncheckpointedBytes: replay.earlierBytes,
     replayed: replay.records.length,
   };
+}
+
+/** Reads the state at a revision that closed journals reach to, and changes nothing. Rejects as recoverStore does. */
+export async function readState(
+  files: FileLayer,
+  dir: string,
+  limits: HistoryLimits,
+  revision: number,
+): Promise<Loaded> {
+  const loaded = await loadState(files, dir, limits);
+  const { records } = await replayJournals(files, dir, loaded.revision, { until: revision });
+  apply(records, loaded);
+  return loaded;
+}
+
+function apply(records: readonly JournalRecord[], state: Loaded): void {
+  for (const { r, t, k, n, at, l, json } of records) {
+    const stored = new StoredObject(k, n, r, json);
+    if (t === 'DELETED') state.objects.remove(k, n);
+    else state.objects.put(stored);
+    state.history.add({ type: t, stored, previousLabels: l ?? undefined }, at);
+    state.revision = r;
+  }
 }
 
 async function loadState(files: FileLayer, dir: string, limits: HistoryLimits): Promise<Loaded> {
