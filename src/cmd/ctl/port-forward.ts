@@ -7,7 +7,7 @@ import type { Router } from '../../api/gen/types.ts';
 import { createInformer } from '../../apiclient/informer.ts';
 import { formatHostPort } from '../../lib/address.ts';
 import { systemClock } from '../../lib/clock.ts';
-import { EdgeError, errorMessage, UsageError } from '../../lib/errors.ts';
+import { EdgeError, errorCode, errorMessage, UsageError } from '../../lib/errors.ts';
 import { createLogger } from '../../lib/log.ts';
 import { stringOption } from '../../lib/options.ts';
 import { createForward } from '../../sidecar/forward.ts';
@@ -33,6 +33,9 @@ const options = {
   node: stringOption({ description: 'the node this runs on; its Router is preferred', placeholder: 'NAME' }),
 };
 
+/** Ports that are tried when any will do: another program may take one in the moment before it is used. */
+const FREE_PORT_TRIES = 5;
+
 const HELP = `
 Examples:
   edge ctl port-forward mysql 3306                 # 127.0.0.1:3306 is port 3306 of mysql.default
@@ -56,34 +59,42 @@ export async function run(argv: readonly string[]): Promise<void> {
     const { local, port } = parsePorts(ports);
     const mapped = parseMapped(service, 'port-forward', 'default');
     const config = configFor(serviceKey(mapped), readOptions(command, options), dataDir);
-    const listen = { host: address, port: local === 0 ? await freePort(address) : local };
     // warnings of single connections are told once; what goes on inside is not for a terminal
     const log = createLogger({ level: 'warn', format: 'text', write: warn });
-    const informer = createInformer<Router>({ client, resource: ROUTERS }, { clock: systemClock, log });
-    const forward = createForward(
-      { config, listen, port },
-      {
-        clock: systemClock,
-        random: Math.random,
-        log,
-        routers: informer,
-        createClient: (frpc, clientLog) =>
-          createFrpClient(frpc, { clock: systemClock, random: Math.random, log: clientLog }),
-      },
-    );
     const interrupted = new Promise<void>((resolve) => {
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
     });
     // what goes on here has timers that keep nobody alive
     const keepAlive = setInterval(() => {}, 2 ** 31 - 1);
     try {
-      await forward.start();
-      const from = formatHostPort(listen.host, listen.port);
-      await print(`Forwarding from ${from} -> ${serviceKey(mapped)}:${port}\n`);
-      await interrupted;
+      for (let attempt = 1; ; attempt++) {
+        const listen = { host: address, port: local === 0 ? await freePort(address) : local };
+        const forward = createForward(
+          { config, listen, port },
+          {
+            clock: systemClock,
+            random: Math.random,
+            log,
+            routers: createInformer<Router>({ client, resource: ROUTERS }, { clock: systemClock, log }),
+            createClient: (frpc, clientLog) =>
+              createFrpClient(frpc, { clock: systemClock, random: Math.random, log: clientLog }),
+          },
+        );
+        try {
+          await forward.start();
+          const from = formatHostPort(listen.host, listen.port);
+          await print(`Forwarding from ${from} -> ${serviceKey(mapped)}:${port}\n`);
+          await interrupted;
+          return;
+        } catch (err) {
+          const isTaken = errorCode(err) === 'EDGE_ERR_LISTEN';
+          if (local !== 0 || !isTaken || attempt === FREE_PORT_TRIES) throw err;
+        } finally {
+          await forward.stop();
+        }
+      }
     } finally {
       clearInterval(keepAlive);
-      await forward.stop();
     }
   });
 }
