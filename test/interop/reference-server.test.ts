@@ -1,5 +1,5 @@
 /**
- * The same writes to `edge apiserver` and to a Kubernetes API server that serves our CRDs: answers, objects and owners
+ * The same writes to `edge apiserver` and to a Kubernetes API server with our CRDs: answers, objects and owners
  * of fields must agree. The server is named by EDGE_TEST_KUBE_APISERVER, `https://TOKEN@HOST:PORT`; FUZZ_SEED repeats a run.
  */
 import assert from 'node:assert/strict';
@@ -7,6 +7,7 @@ import { request } from 'node:https';
 import { test } from 'node:test';
 import type { ManagedFieldsEntry } from '../../src/api/meta.ts';
 import { createHarness, ROUTERS } from '../support/apiserver-harness.ts';
+import { useKubeServer } from '../support/kube-server.ts';
 import { createRandom } from '../support/random.ts';
 
 interface Reply {
@@ -23,7 +24,7 @@ interface Write {
 
 type Send = (write: Write) => Promise<Reply>;
 
-const REFERENCE = process.env['EDGE_TEST_KUBE_APISERVER'];
+const REFERENCE = process.env['EDGE_TEST_KUBE_APISERVER'] ?? '';
 const APPLY = 'application/apply-patch+yaml';
 const MERGE = 'application/merge-patch+json';
 const JSON_PATCH = 'application/json-patch+json';
@@ -283,10 +284,7 @@ class Writer {
 }
 
 test('writes leave the same objects and owners as on a Kubernetes API server', async (t) => {
-  if (REFERENCE === undefined) {
-    t.skip('EDGE_TEST_KUBE_APISERVER is not set');
-    return;
-  }
+  if ((await useKubeServer(t)) === undefined) return;
   const seed = Number(process.env['FUZZ_SEED'] ?? Date.now() % 1_000_000);
   const random = createRandom(seed);
   const api = await createHarness();
