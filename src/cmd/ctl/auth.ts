@@ -2,6 +2,8 @@
 import { apiError } from '../../apiclient/errors.ts';
 import { UsageError } from '../../lib/errors.ts';
 import { EXIT_FAILURE, ExitStatus } from '../exit.ts';
+import { RULE_COLUMNS, ruleRows } from './auth-rules.ts';
+import type { ReviewedRules } from './auth-rules.ts';
 import { ColumnWriter } from './printers/columns.ts';
 import { objectPrinter } from './printers/objects.ts';
 import { resourceOf } from './resources.ts';
@@ -11,23 +13,28 @@ import type { Session } from './verb.ts';
 interface AuthFlags {
   output?: string;
   quiet?: boolean;
+  list?: boolean;
+  headers: boolean;
   subresource?: string;
 }
 
 /** Runs the verb; `can-i` ends with 1 for no. */
 export async function run(argv: readonly string[]): Promise<void> {
   const command = createVerb(
-    'auth (whoami | can-i VERB (TYPE | TYPE/NAME | URL))',
+    'auth (whoami | can-i VERB (TYPE | TYPE/NAME | URL) | can-i --list)',
     'Say who the server takes you for, and whether it lets you do something.',
   )
     .argument('[WHAT...]')
     .option('-o, --output <FORMAT>', 'of whoami: json, yaml')
     .option('-q, --quiet', 'of can-i: the exit status only')
+    .option('--list', 'of can-i: all that you may do')
+    .option('--no-headers', 'of can-i --list: no line of column names')
     .option('--subresource <NAME>', 'of can-i: this part only, such as status')
     .option('-A, --all-namespaces', 'taken for compatibility');
   await runVerb(command, argv, async (session, [what, ...args]) => {
     const flags = command.opts<AuthFlags>();
     if (what === 'whoami' && args.length === 0) await whoAmI(session, flags);
+    else if (what === 'can-i' && flags.list === true) await listRules(session, args, flags);
     else if (what === 'can-i') await canI(session, args, flags);
     else throw new UsageError('you must say what: whoami, or can-i VERB TYPE');
   });
@@ -88,6 +95,17 @@ async function canI(session: Session, args: readonly string[], flags: AuthFlags)
   const text = [isAllowed ? 'yes' : 'no', ...reasons.filter((each) => each !== undefined && each !== '')];
   if (flags.quiet !== true) await session.print(`${text.join(' - ')}\n`);
   if (!isAllowed) throw new ExitStatus(EXIT_FAILURE);
+}
+
+async function listRules(session: Session, args: readonly string[], { headers }: AuthFlags): Promise<void> {
+  if (args.length > 0) throw new UsageError('list option must be specified with no arguments');
+  const path = '/apis/authorization.k8s.io/v1/selfsubjectrulesreviews';
+  const { status = {} } = await review<{ status?: ReviewedRules }>(session, path, 'SelfSubjectRulesReview', {
+    namespace: 'default',
+  });
+  if (status.incomplete === true)
+    session.warn(`warning: the list may be incomplete: ${status.evaluationError ?? ''}\n`);
+  await session.print(new ColumnWriter().format([...(headers ? [RULE_COLUMNS] : []), ...ruleRows(status)]));
 }
 
 function resourceAttributes(
