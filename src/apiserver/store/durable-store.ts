@@ -159,11 +159,6 @@ export class DurableStore implements ObjectStore {
     return this.#history.floor;
   }
 
-  /** How many objects there are. */
-  get objectCount(): number {
-    return this.#objects.size;
-  }
-
   /** Lengths and counts, for metrics. */
   get sizes(): StoreSizes {
     const { events, bytes } = this.#history.size;
@@ -252,7 +247,7 @@ export class DurableStore implements ObjectStore {
     this.#queue.splice(0, taken);
     try {
       if (batch.changes.length > 0) {
-        this.#checkRoom();
+        await this.#makeRoom();
         const startedAt = this.#deps.clock.now();
         const isAlone = taken === 1 && this.#queue.length === 0 && this.#unanswered.length === 0;
         const appended = this.#journal.append(batch.records, isAlone);
@@ -282,10 +277,14 @@ export class DurableStore implements ObjectStore {
     for (const { pending, result } of this.#unanswered.splice(0)) pending.resolve(result);
   }
 
-  /** Refuses a batch when checkpoints have failed for so long that the journal is at its bound. */
-  #checkRoom(): void {
-    const bytes = this.#uncheckpointedBytes + this.#journal.bytes;
-    if (bytes > this.#config.journalBytes * MAX_JOURNAL_FACTOR) throw journalFull(this.#journal.path, bytes);
+  /** At the journal's bound a batch waits for the checkpoint that is being made; it is refused when those fail. */
+  async #makeRoom(): Promise<void> {
+    const isFull = (): boolean =>
+      this.sizes.uncheckpointedBytes > this.#config.journalBytes * MAX_JOURNAL_FACTOR;
+    if (!isFull()) return;
+    this.#answer();
+    await this.#saving;
+    if (isFull()) throw journalFull(this.#journal.path, this.sizes.uncheckpointedBytes);
   }
 
   /** Starts a new journal file and saves the state before it; runs between batches. */

@@ -1,14 +1,10 @@
 /** The program of a worker thread: folds the journals that `workerData` names, tells how that went, and ends. */
-import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { errorMessage } from '../../lib/errors.ts';
 import { systemFiles } from './files.ts';
 import { foldJournals } from './fold.ts';
 import type { FoldJob } from './fold.ts';
 import type { FoldOutcome } from './fold-in-worker.ts';
-
-// Requests come first. Linux gives every thread its own priority, elsewhere it would be the whole process's.
-if (process.platform === 'linux') setPriority(constants.priority.PRIORITY_LOW);
 
 const { job } = workerData as { job: FoldJob };
 foldJournals(systemFiles, job).then(

@@ -146,3 +146,25 @@ test('journals that end before the wanted revision are refused', async (t) => {
   assert.deepEqual(checkpoints(dir), []);
   await store.close();
 });
+
+test('writes wait at the bound of the journal for a checkpoint that takes long, and are not refused', async (t) => {
+  let release = (): void => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  const slow: Fold = async (job) => {
+    await held;
+    return foldJournals(systemFiles, job);
+  };
+  const { store } = await open(join(tempDir(t), 'store'), slow);
+  let stored = 0;
+  const text = 'x'.repeat(JOURNAL_BYTES / 4);
+  const writes = Array.from({ length: 50 }, async (_, at) => {
+    await put(store, `r${at}`, text);
+    stored++;
+  });
+  // eight times the length of a journal, and what one batch may hold beyond that
+  await waitFor(() => store.sizes.uncheckpointedBytes > 8 * JOURNAL_BYTES, { what: 'the bound' });
+  assert.ok(stored < writes.length, `${stored} are stored`);
+  release();
+  await Promise.all(writes);
+  await store.close();
+});
