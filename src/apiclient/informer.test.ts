@@ -139,7 +139,7 @@ test('a path that goes silent is noticed within seconds', async (t) => {
 });
 
 test('garbage, refusals and unwanted objects change nothing in the copy', async (t) => {
-  const { api, informer } = await setup(t, {
+  const { api, informer, errors } = await setup(t, {
     fieldSelector: 'metadata.name=a',
     isWanted: (item) => item.metadata.name === 'a',
   });
@@ -149,9 +149,10 @@ test('garbage, refusals and unwanted objects change nothing in the copy', async 
   await waitFor(() => api.watchers === 1, { what: 'watch' });
   api.put(router('y'));
   api.inject('{"type":"ADDED","object":{}}\nnonsense\n');
-  await waitFor(() => !informer.isConnected, { what: 'garbage noticed' });
+  await waitFor(() => errors.length > 0, { what: 'garbage noticed' });
   assert.equal(names(informer), 'a');
   api.failWith = 403;
+  api.cut();
   await waitFor(() => !informer.isConnected, { what: 'refused' });
   api.failWith = undefined;
   await waitFor(() => informer.isConnected, { what: 'accepted again' });
