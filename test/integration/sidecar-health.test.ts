@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
+import { abort } from '../support/echo-service.ts';
 import { freePort } from '../support/ports.ts';
 import { exchange, startNode, whenServed } from '../support/sidecar-world.ts';
 import type { Sidecar } from '../support/sidecar-world.ts';
@@ -48,7 +49,7 @@ async function createTarget(
       }),
     stop: () =>
       new Promise((resolve) => {
-        for (const socket of open) socket.resetAndDestroy();
+        open.forEach(abort);
         if (server === undefined) resolve();
         else server.close(() => resolve());
         server = undefined;
