@@ -1,5 +1,5 @@
 // An esbuild plugin: `NAME-worker.bundle.js` is the text of a program for a worker thread, NAME-worker.ts beside it with all
-// that it imports, for the program that starts it. Only the SQLite of sql.js, large and the same for both, comes with `workerData`.
+// that it imports, for the program that starts it. Only the SQLite of sql.js comes compiled with `workerData`.
 import { join } from 'node:path';
 import { build } from 'esbuild';
 

@@ -1,8 +1,8 @@
 /** Folds journals in a thread of its own, so that requests do not wait for it, nor for the collection of its garbage. */
 import { Worker } from 'node:worker_threads';
-import wasm from '../../../node_modules/sql.js/dist/sql-wasm.wasm';
 import type { FoldJob } from './fold.ts';
 import program from './fold-worker.bundle.js';
+import { sqliteProgram } from './sqlite-program.ts';
 
 /** What the worker tells. */
 export type FoldOutcome = { bytes: number } | { problem: string };
@@ -14,7 +14,8 @@ const YOUNG_MIB = 8;
  * As foldJournals, on the machine's files. The program came with this one's: an executable that is replaced meanwhile
  * makes no difference. Rejects also when the thread ends without a word, out of memory for instance.
  */
-export function foldInWorker(job: FoldJob): Promise<number> {
+export async function foldInWorker(job: FoldJob): Promise<number> {
+  const wasm = await sqliteProgram();
   return new Promise((resolve, reject) => {
     const worker = new Worker(program, {
       eval: true,
