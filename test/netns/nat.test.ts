@@ -14,7 +14,7 @@ const FAIL_WITHIN_MS = 40_000;
 /** "Within seconds" of the link's return, on a busy machine: TCP's own retransmission may take half of it. */
 const HEAL_WITHIN_MS = 30_000;
 /** A mirror follows its peer so soon after the link's return; half a second on an idle machine. */
-const CONVERGE_WITHIN_MS = 10_000;
+const CONVERGE_WITHIN_MS = HEAL_WITHIN_MS;
 /** A dead Router costs a new connection this at most; tens of milliseconds on an idle machine. */
 const FAIL_OVER_WITHIN_MS = 10_000;
 /** An idle session finds out at its next heartbeat, 30 s apart, that its connection is gone. */
