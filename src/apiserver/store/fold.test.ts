@@ -16,6 +16,7 @@ import { foldInWorker } from './fold-in-worker.ts';
 import { foldJournals } from './fold.ts';
 import type { Fold } from './fold.ts';
 import { DEFAULT_HISTORY } from './history.ts';
+import { readState } from './recover.ts';
 
 const JOURNAL_BYTES = 1024 * 1024;
 const HISTORY_EVENTS = 1500;
@@ -29,13 +30,13 @@ interface Opened {
   folds: () => number;
 }
 
-async function open(dir: string, fold?: Fold): Promise<Opened> {
+async function open(dir: string, fold?: Fold, journalBytes = JOURNAL_BYTES): Promise<Opened> {
   const warnings: string[] = [];
   let folds = 0;
   const counted: Fold | undefined = fold && ((job) => fold(job).finally(() => folds++));
   const log = { ...silentLogger, warn: (message: string) => void warnings.push(message) };
   const store = await openStore(
-    { dir, journalBytes: JOURNAL_BYTES, history: { ...DEFAULT_HISTORY, events: HISTORY_EVENTS } },
+    { dir, journalBytes, history: { ...DEFAULT_HISTORY, events: HISTORY_EVENTS } },
     { files: systemFiles, clock: systemClock, log, ...(counted === undefined ? {} : { fold: counted }) },
   );
   return { store, dir, warnings, folds: () => folds };
@@ -166,5 +167,21 @@ test('writes wait at the bound of the journal for a checkpoint that takes long, 
   assert.ok(stored < writes.length, `${stored} are stored`);
   release();
   await Promise.all(writes);
+  await store.close();
+});
+
+test('a journal with many times the history that is kept leaves no more of it in the checkpoint', async (t) => {
+  const dir = join(tempDir(t), 'store');
+  const { store } = await open(dir, undefined, 64 * JOURNAL_BYTES);
+  while (store.revision < 6 * HISTORY_EVENTS)
+    await Promise.all(
+      Array.from({ length: HISTORY_EVENTS }, (_, at) => put(store, `r${at % 5}`, String(at))),
+    );
+  const { revision } = store;
+  const history = { ...DEFAULT_HISTORY, events: HISTORY_EVENTS };
+  await foldJournals(systemFiles, { dir, revision, history, now: Date.now() });
+  const { history: kept } = await readState(systemFiles, dir, history, revision);
+  assert.ok(kept.size.events <= HISTORY_EVENTS, `${kept.size.events} events`);
+  assert.ok(kept.size.events >= HISTORY_EVENTS * 0.8, `${kept.size.events} events`);
   await store.close();
 });

@@ -2,6 +2,8 @@
  * Makes a checkpoint from the files alone: the checkpoint before it and the closed journals since. Whoever goes on
  * writing to a newer journal meanwhile is not in the way, so this may run in a thread of its own.
  */
+import { errorMessage } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
 import { saveCheckpoint } from './checkpoint.ts';
 import { damaged } from './errors.ts';
 import type { FileLayer } from './files.ts';
@@ -9,8 +11,6 @@ import type { HistoryLimits } from './history.ts';
 import { readState } from './recover.ts';
 import { captureState, encodeState } from './state.ts';
 import type { StoreState } from './state.ts';
-import { errorMessage } from '../../lib/errors.ts';
-import type { Logger } from '../../lib/log.ts';
 
 /** What to fold. */
 export interface FoldJob {
@@ -39,7 +39,11 @@ export async function foldJournals(files: FileLayer, job: FoldJob): Promise<numb
       'edge apiserver --check-db tells more',
     );
   }
-  history.compact(now);
+  // it goes in steps that keep up with commits; here all of them come at once
+  for (let before = Infinity; history.size.events < before;) {
+    before = history.size.events;
+    history.compact(now);
+  }
   const image = await encodeState(captureState(revision, objects, history));
   await saveCheckpoint(files, dir, revision, image);
   return image.length;
