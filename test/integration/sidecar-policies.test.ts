@@ -95,6 +95,7 @@ async function startConsumer(
  * connection goes to the other Router, and so do the next ones for a while. A machine that stays busy shows nothing.
  */
 async function undisturbed<T>(
+  t: TestContext,
   consumer: Sidecar,
   { port }: Where,
   act: () => Promise<T>,
@@ -111,6 +112,7 @@ async function undisturbed<T>(
       return;
     }
   }
+  t.diagnostic(`the machine was too busy to show the policy at port ${port}`);
 }
 
 const tally = (names: readonly string[]): Record<string, number> =>
@@ -121,6 +123,7 @@ test('each policy spreads the connections of a service over two Routers in its o
   const roundRobin = async (): Promise<void> => {
     const { consumer, where } = await startConsumer(node, 18_120, { SIDECAR_LB_POLICY: 'roundRobin' });
     await undisturbed(
+      t,
       consumer,
       where,
       () => askMany(t, where, 6),
@@ -149,7 +152,7 @@ test('each policy spreads the connections of a service over two Routers in its o
       await left(0);
       return [users, more].map((some) => tally(some.map(({ name }) => name)));
     };
-    await undisturbed(consumer, where, openAndClose, (tallies) =>
+    await undisturbed(t, consumer, where, openAndClose, (tallies) =>
       assert.deepEqual(tallies, [
         { one: 3, two: 3 },
         { one: 3, two: 0 },
@@ -166,7 +169,7 @@ test('each policy spreads the connections of a service over two Routers in its o
     const sources = Array.from({ length: 20 }, (_, at) => `127.0.1.${at + 1}`);
     const askAll = () => Promise.all(sources.map((source) => ask(t, where, source)));
     const twice = async () => [await askAll(), await askAll()] as const;
-    await undisturbed(consumer, where, twice, ([first, second]) => {
+    await undisturbed(t, consumer, where, twice, ([first, second]) => {
       assert.deepEqual(second, first);
       const { one = 0, two = 0 } = tally(first);
       assert.ok(one > 0 && two > 0, `${one} and ${two} of 20 sources`);
@@ -184,13 +187,14 @@ test('each policy spreads the connections of a service over two Routers in its o
     };
     // measured anew meanwhile, the other one may have been nearer for some of them
     const act = async () => [await nearestNow(), await askMany(t, where, 4), await nearestNow()] as const;
-    await undisturbed(consumer, where, act, ([before, names, after]) => {
+    await undisturbed(t, consumer, where, act, ([before, names, after]) => {
       if (before === after) assert.deepEqual(new Set(names), new Set([before]));
     });
   };
   const inOrder = async (): Promise<void> => {
     const { consumer, where } = await startConsumer(node, 18_118, { SIDECAR_ROUTERS: 'two,one' });
     await undisturbed(
+      t,
       consumer,
       where,
       () => askMany(t, where, 4),
