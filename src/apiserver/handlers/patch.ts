@@ -5,7 +5,7 @@ import { applyJsonPatch, decodeJsonPatch } from '../registry/json-patch.ts';
 import { mergePatch } from '../registry/merge-patch.ts';
 import { unpatchable } from '../registry/object-type.ts';
 import type { Resource } from '../registry/resources.ts';
-import { decodeObject, prepareUpdate } from '../registry/strategy.ts';
+import { decodePatched, prepareUpdate } from '../registry/strategy.ts';
 import type { Decoded, Subresource } from '../registry/strategy.ts';
 import { applyObject } from './apply.ts';
 import { contentType, decodeJson, readBody, unsupportedMediaType } from './body.ts';
@@ -36,7 +36,7 @@ export async function patchObject(call: Call, name: string, subresource: Subreso
   const { source } = await writeObject(call, name, options.dryRun, (current) => {
     if (current === undefined) throw notFound(resource, name);
     const patched = withoutStoredOwners(apply.to(current), current);
-    const decoded = decodePatched(resource, patched);
+    const decoded = decode(resource, patched, current);
     const problems = [...fieldProblems(decoded, body.repeated), ...apply.problems];
     if (problems.length > 0 && options.fieldValidation === 'Strict')
       throw unpatchable(body.value, `strict decoding error: ${problems.join(', ')}`);
@@ -84,9 +84,9 @@ function mergePatcher(body: unknown): Patch {
 }
 
 /** What a patch leads to, as an object; a field of a wrong type is the patch's fault (422), not the request's. */
-function decodePatched(resource: Resource, patched: unknown): Decoded {
+function decode(resource: Resource, patched: unknown, current: KubeObject): Decoded {
   try {
-    return decodeObject(resource, patched, 'patched');
+    return decodePatched(resource, patched, current);
   } catch (err) {
     if (isStatus(err, 'BadRequest')) throw unpatchable(patched, err.message);
     throw err;

@@ -5,7 +5,7 @@ import { invalid } from '../../api/status.ts';
 import type { StatusCause } from '../../api/status.ts';
 import { applyDefaults, prune } from '../../api/structural.ts';
 import { rfc3339 } from '../../lib/clock.ts';
-import { isEqualJson } from '../../lib/json.ts';
+import { isEqualJson, isRecord } from '../../lib/json.ts';
 import { decodeMetadata } from './metadata.ts';
 import { checkObjectType } from './object-type.ts';
 import type { ObjectSource } from './object-type.ts';
@@ -25,6 +25,20 @@ export interface Decoded {
 export function decodeObject(resource: Resource, body: unknown, source: ObjectSource = 'whole'): Decoded {
   const decoded = decodePartial(resource, body, source);
   return { ...decoded, object: applyDefaults(resource.schema, decoded.object) };
+}
+
+/**
+ * As decodeObject, of what a patch made of a stored object. Parts that are the stored object's own, not equal but the same,
+ * went through this when they were stored: they stay as they are, and everything later sees at once that they are no news.
+ */
+export function decodePatched(resource: Resource, patched: unknown, current: KubeObject): Decoded {
+  if (!isRecord(patched)) return decodeObject(resource, patched, 'patched');
+  const { spec, status, ...news } = patched;
+  const own: Pick<KubeObject, 'spec' | 'status'> = {};
+  if (spec !== undefined) (spec === current.spec ? own : news).spec = spec;
+  if (status !== undefined) (status === current.status ? own : news).status = status;
+  const decoded = decodeObject(resource, news, 'patched');
+  return { ...decoded, object: { ...decoded.object, ...own } };
 }
 
 /** Reads a body that need not be complete: as decodeObject, without defaults. */
@@ -106,21 +120,14 @@ export function prepareUpdate(
     reject(resource, name, resource.validateStatus({ status: next.status }, ''));
     return next;
   }
+  const hasNews = !isEqualJson(next.spec, current.spec); // all that generation counts
   reject(resource, name, [
     ...validateMetadata(next.metadata),
     ...forbidden,
-    ...resource.validateMain(next, ''),
+    ...(hasNews ? resource.validateMain(next, '') : []), // the rest is as valid as it was
   ]);
-  if (!isEqualJson(content(next), content(current))) {
-    next.metadata.generation = (current.metadata.generation ?? 0) + 1;
-  }
+  if (hasNews) next.metadata.generation = (current.metadata.generation ?? 0) + 1;
   return next;
-}
-
-/** Everything that generation counts. */
-function content(object: KubeObject): unknown {
-  const { metadata: _metadata, status: _status, ...rest } = object;
-  return rest;
 }
 
 function withStatus(current: KubeObject, incoming: KubeObject): KubeObject {
