@@ -7,7 +7,6 @@ import { dirname, join, relative } from 'node:path';
 import { brotliCompressSync, constants } from 'node:zlib';
 import { build } from 'esbuild';
 import { pageBundle } from './scripts/page-bundle.mjs';
-import { workerBundle } from './scripts/worker-bundle.mjs';
 
 const root = import.meta.dirname;
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -88,7 +87,7 @@ export function LineCounter() { return new (yaml().LineCounter)(); }`,
   },
 });
 
-const PLUGINS = [leaveOutAddons, pageBundle, workerBundle];
+const PLUGINS = [leaveOutAddons, pageBundle];
 /**
  * ctl and its verbs share one copy of the yaml package, a pack too. The others run for long and keep a copy of their own:
  * by the time that they need it, their file may be another one.

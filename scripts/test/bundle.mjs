@@ -2,7 +2,6 @@
 import { join, relative } from 'node:path';
 import { build } from 'esbuild';
 import { pageBundle } from '../page-bundle.mjs';
-import { workerBundle } from '../worker-bundle.mjs';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -24,7 +23,7 @@ export async function bundle(entries, outdir) {
     sourcemap: true,
     outExtension: { '.js': '.cjs' },
     loader: { '.wasm': 'binary', '.html': 'text', '.sql': 'text' },
-    plugins: [pageBundle, workerBundle],
+    plugins: [pageBundle],
     logLevel: 'warning',
   });
   return entries.map((entry) => join(relative(root, outdir), entry.replace(/\.ts$/u, '.cjs')));

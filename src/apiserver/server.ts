@@ -37,7 +37,6 @@ import { DEFAULT_HISTORY } from './store/history.ts';
 import { openStore } from './store/durable-store.ts';
 import type { DurableStore } from './store/durable-store.ts';
 import { systemFiles } from './store/files.ts';
-import { foldInWorker } from './store/fold-in-worker.ts';
 
 /** Settings of an API server. */
 export interface ApiServerConfig {
@@ -147,7 +146,6 @@ class Server implements ApiServer {
         clock: this.#clock,
         log: this.#log,
         onSync: (seconds) => metrics.syncSeconds.observe(seconds),
-        fold: foldInWorker,
       },
     );
     if (auditLog !== undefined) this.#audit = new AuditLog(auditLog, this.#log, this.#clock);

@@ -1,4 +1,4 @@
-/** When writers get their answers: never before the disk has what they wrote, and never kept from them by the writes of others. */
+/** When writers get their answers: never before the disk has what they wrote, and never kept from them by others or refused without need. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -148,4 +148,33 @@ test('a writer does not wait for work between two batches', async (t) => {
   );
   await restored;
   await close(held);
+});
+
+test('writes wait at the bound of the journal for a checkpoint that takes long, and are not refused', async (t) => {
+  const journalBytes = 1024 * 1024;
+  let release = (): void => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  const files: FileLayer = {
+    ...systemFiles,
+    async replace(path, data) {
+      await held;
+      await systemFiles.replace(path, data);
+    },
+  };
+  const config = { dir: join(tempDir(t), 'store'), journalBytes, history: DEFAULT_HISTORY };
+  const store = await openStore(config, { files, clock: systemClock, log: silentLogger });
+  let stored = 0;
+  const text = 'x'.repeat(journalBytes / 4);
+  const writes = Array.from({ length: 50 }, async (_, at) => {
+    const metadata = { name: `r${at}`, annotations: { text } };
+    const object = { apiVersion: 'edge.example.com/v1', kind: 'Router', metadata };
+    await store.write('routers', metadata.name, () => ({ action: 'put', object }));
+    stored++;
+  });
+  // eight times the length of a journal, and what one batch may hold beyond that
+  await waitFor(() => store.sizes.uncheckpointedBytes > 8 * journalBytes, { what: 'the bound' });
+  assert.ok(stored < writes.length, `${stored} are stored`);
+  release();
+  await Promise.all(writes);
+  await store.close();
 });

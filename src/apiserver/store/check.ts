@@ -51,7 +51,7 @@ export async function checkStore(files: FileLayer, dir: string): Promise<CheckRe
       .sort((a, b) => a - b))
       report.lines.push(describeJournal(journalName(start), await files.read(join(dir, journalName(start)))));
     // the same judgement as at a start, across files
-    const { records } = await replayJournals(files, dir, after, { log: silentLogger });
+    const { records } = await replayJournals(files, dir, after, silentLogger);
     const newest = records.at(-1)?.r ?? after;
     report.lines.push(`newest acknowledged revision: ${newest} (${records.length} changes in the journal)`);
   } catch (err) {

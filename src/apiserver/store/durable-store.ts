@@ -12,10 +12,9 @@ import type { Logger } from '../../lib/log.ts';
 import { Batch } from './batch.ts';
 import type { BatchedWrite } from './batch.ts';
 import { Broadcaster } from './broadcaster.ts';
+import { saveCheckpoint } from './checkpoint.ts';
 import { closed, CompactedError, journalFull, overloaded } from './errors.ts';
 import type { FileLayer } from './files.ts';
-import { makeCheckpoint } from './fold.ts';
-import type { Fold } from './fold.ts';
 import { History } from './history.ts';
 import type { HistoryLimits } from './history.ts';
 import { Journal } from './journal.ts';
@@ -27,7 +26,6 @@ import type { Recovered } from './recover.ts';
 import { writeRestored } from './restore.ts';
 import type { ObjectRow } from './sqlite.ts';
 import { captureState, encodeState } from './state.ts';
-import type { StoreState } from './state.ts';
 import type { Change, Decide, ObjectStore, StoredObject, Subscription, WriteResult } from './store.ts';
 
 /** What a store needs. */
@@ -37,8 +35,6 @@ export interface StoreDeps {
   log: Logger;
   /** Observes the duration of every journal append, seconds. */
   onSync?: (seconds: number) => void;
-  /** Makes checkpoints from closed journals, elsewhere; without it they are made here, from memory. */
-  fold?: Fold;
 }
 
 /** How large the parts of a store are. */
@@ -247,7 +243,7 @@ export class DurableStore implements ObjectStore {
     this.#queue.splice(0, taken);
     try {
       if (batch.changes.length > 0) {
-        await this.#makeRoom();
+        if (this.#isFull()) await this.#makeRoom();
         const startedAt = this.#deps.clock.now();
         const isAlone = taken === 1 && this.#queue.length === 0 && this.#unanswered.length === 0;
         const appended = this.#journal.append(batch.records, isAlone);
@@ -279,12 +275,14 @@ export class DurableStore implements ObjectStore {
 
   /** At the journal's bound a batch waits for the checkpoint that is being made; it is refused when those fail. */
   async #makeRoom(): Promise<void> {
-    const isFull = (): boolean =>
-      this.sizes.uncheckpointedBytes > this.#config.journalBytes * MAX_JOURNAL_FACTOR;
-    if (!isFull()) return;
     this.#answer();
     await this.#saving;
-    if (isFull()) throw journalFull(this.#journal.path, this.sizes.uncheckpointedBytes);
+    if (this.#isFull()) throw journalFull(this.#journal.path, this.sizes.uncheckpointedBytes);
+  }
+
+  #isFull(): boolean {
+    const bytes = this.#uncheckpointedBytes + this.#journal.bytes;
+    return bytes > this.#config.journalBytes * MAX_JOURNAL_FACTOR;
   }
 
   /** Starts a new journal file and saves the state before it; runs between batches. */
@@ -310,25 +308,18 @@ export class DurableStore implements ObjectStore {
       return;
     }
     const covered = this.#uncheckpointedBytes;
-    const job = { dir, revision, history: this.#config.history, now: clock.wallNow().getTime() };
-    // a server that ends does so sooner without a thread
-    const fold = this.#closing === undefined ? this.#deps.fold : undefined;
-    this.#saving = makeCheckpoint(job, { files, log, fold, capture: () => this.#capture() })
-      .then((bytes) => {
+    this.#saving = encodeState(captureState(revision, this.#objects, this.#history))
+      .then(async (image) => {
+        await saveCheckpoint(files, dir, revision, image);
         this.#uncheckpointedBytes -= covered;
-        this.#checkpointBytes = bytes;
+        this.#checkpointBytes = image.length;
         const ms = Math.round(clock.now() - startedAt);
-        log.debug('checkpoint saved', { revision, bytes, ms });
+        log.debug('checkpoint saved', { revision, bytes: image.length, ms });
       })
       .catch(failed)
       .finally(() => {
         this.#saving = undefined;
       });
-  }
-
-  /** The committed state of now. */
-  #capture(): StoreState {
-    return captureState(this.#revision, this.#objects, this.#history);
   }
 
   /** Runs `work` between two batches: the state is committed and stays as it is meanwhile. */
@@ -344,7 +335,7 @@ export class DurableStore implements ObjectStore {
   async snapshot(): Promise<Snapshot> {
     await this.#saving; // two images in memory would be one too many
     if (this.#closing !== undefined) throw closed();
-    const state = this.#capture();
+    const state = captureState(this.#revision, this.#objects, this.#history);
     return { revision: state.revision, objects: state.objects.length, image: await encodeState(state) };
   }
 

@@ -305,20 +305,18 @@ export interface Replay {
 }
 
 /**
- * Reads all journal files above `after`, or of those the closed ones that begin up to `until`. Throws
- * EDGE_ERR_STORE_DAMAGED when records are missing or broken anywhere but at the end of the last file, where a crash in
- * the middle of a write leaves a torn frame.
+ * Reads all journal files above `after`. Throws EDGE_ERR_STORE_DAMAGED when records are missing or broken
+ * anywhere but at the end of the last file, where a crash in the middle of a write leaves a torn frame.
  */
 export async function replayJournals(
   files: FileLayer,
   dir: string,
   after: number,
-  { until = Infinity, log }: { until?: number; log?: Logger } = {},
+  log: Logger,
 ): Promise<Replay> {
   const starts = (await files.list(dir))
     .map(journalStart)
     .filter((start) => start !== undefined)
-    .filter((start) => start <= until)
     .sort((a, b) => a - b);
   const records: JournalRecord[] = [];
   let revision = after;
@@ -326,7 +324,7 @@ export async function replayJournals(
   let last: Replay['last'];
   for (const [at, start] of starts.entries()) {
     const path = join(dir, journalName(start));
-    const isLast = until === Infinity && at === starts.length - 1;
+    const isLast = at === starts.length - 1;
     const next = starts[at + 1];
     if (next !== undefined && next <= after + 1) continue; // wholly inside the checkpoint
     if (start > revision + 1) throw missing(path, revision + 1, `starts at ${start}`, dir);
@@ -339,7 +337,7 @@ export async function replayJournals(
         `acknowledged writes are in the damaged part; restore the file from a backup, or move ${dir} away to start empty`,
       );
     }
-    if (tornBytes > 0) log?.warn('cut a torn journal tail', { file: path, bytes: tornBytes });
+    if (tornBytes > 0) log.warn('cut a torn journal tail', { file: path, bytes: tornBytes });
     for (const record of found) {
       if (record.r <= after) continue;
       if (record.r !== revision + 1) {

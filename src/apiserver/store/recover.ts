@@ -24,8 +24,7 @@ export interface Recovered {
   replayed: number;
 }
 
-/** A state in memory. */
-export interface Loaded {
+interface Loaded {
   revision: number;
   objects: ObjectIndex;
   history: History;
@@ -41,7 +40,7 @@ export async function recoverStore(
   log: Logger,
 ): Promise<Recovered> {
   const loaded = await loadState(files, dir, limits);
-  const replay = await replayJournals(files, dir, loaded.revision, { log });
+  const replay = await replayJournals(files, dir, loaded.revision, log);
   apply(replay.records, loaded);
   const { revision, objects, history, bytes } = loaded;
   const journal = await Journal.open(files, dir, replay.last?.firstRevision ?? revision + 1, replay.last);
@@ -54,19 +53,6 @@ export async function recoverStore(
     uncheckpointedBytes: replay.earlierBytes,
     replayed: replay.records.length,
   };
-}
-
-/** Reads the state at a revision that closed journals reach to, and changes nothing. Rejects as recoverStore does. */
-export async function readState(
-  files: FileLayer,
-  dir: string,
-  limits: HistoryLimits,
-  revision: number,
-): Promise<Loaded> {
-  const loaded = await loadState(files, dir, limits);
-  const { records } = await replayJournals(files, dir, loaded.revision, { until: revision });
-  apply(records, loaded);
-  return loaded;
 }
 
 function apply(records: readonly JournalRecord[], state: Loaded): void {

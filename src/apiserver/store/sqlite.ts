@@ -1,9 +1,10 @@
 /** All SQL of the store: SQLite databases in memory (sql.js), filled or read as a whole; nothing here waits. */
 import initSqlJs from 'sql.js';
 import type { Database, SqlJsStatic, SqlValue, Statement } from 'sql.js';
+// by path, because test bundles leave package imports alone and Node cannot require WebAssembly
+import wasmBinary from '../../../node_modules/sql.js/dist/sql-wasm.wasm';
 import schema from './schema.sql';
 import type { HistoryEvent } from './history.ts';
-import { sqliteProgram } from './sqlite-program.ts';
 import { StoredObject } from './store.ts';
 import type { Change, ChangeType } from './store.ts';
 
@@ -33,17 +34,6 @@ let library: Promise<SqlJsStatic> | undefined;
 /** The database without rows. */
 let emptyImage: Uint8Array | undefined;
 
-async function loadLibrary(): Promise<SqlJsStatic> {
-  const program = await sqliteProgram();
-  return new Promise((resolve, reject) => {
-    const instantiateWasm: EmscriptenModule['instantiateWasm'] = (imports, onInstance) => {
-      WebAssembly.instantiate(program, imports).then(onInstance, reject);
-      return undefined; // not yet
-    };
-    initSqlJs({ instantiateWasm }).then(resolve, reject);
-  });
-}
-
 /** Where the header of a SQLite file has its page size and how many pages it has (file format, 1.3). */
 const PAGE_SIZE_AT = 16;
 const PAGE_COUNT_AT = 28;
@@ -59,7 +49,7 @@ export class SqliteImage {
 
   /** Opens an exported image. Throws what SQLite says when it is no database. */
   static async open(image: Uint8Array): Promise<SqliteImage> {
-    library ??= loadLibrary();
+    library ??= initSqlJs({ wasmBinary: wasmBinary.buffer });
     const { Database } = await library;
     return SqliteImage.#of(new Database(image));
   }
@@ -69,7 +59,7 @@ export class SqliteImage {
    * grows is copied again and again.
    */
   static async create(expectedBytes: number): Promise<SqliteImage> {
-    library ??= loadLibrary();
+    library ??= initSqlJs({ wasmBinary: wasmBinary.buffer });
     const { Database } = await library;
     if (emptyImage === undefined) {
       const database = new Database();

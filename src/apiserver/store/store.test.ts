@@ -105,6 +105,27 @@ test('acknowledged writes are there after a crash, with their revisions', async 
   await store.close();
 });
 
+test('objects come back from the journal as they were written, whatever is in them', async () => {
+  const dir = await makeDirectory();
+  const store = await open(dir);
+  const labels = { a: '1', o: 'not the object', z: '2' };
+  await put(store, 'a', 'first', labels);
+  await Promise.all([
+    put(store, 'a', 'line\nfeed, "o":{} and ÄÖÜ 🙂', labels),
+    put(store, 'b', [{ o: { o: null } }], labels),
+  ]);
+  await remove(store, 'b');
+  const copy = await open(await crashCopy(dir));
+  const events = (from: DurableStore) =>
+    from
+      .history('routers', 0, 10)
+      .map(({ type, stored, previousLabels }) => [type, previousLabels, stored.json]);
+  assert.deepEqual(events(copy), events(store));
+  assert.equal(copy.get('routers', 'a')?.json, store.get('routers', 'a')?.json);
+  await copy.close();
+  await store.close();
+});
+
 test('a stopped store is a checkpoint and an empty journal, and goes on with the next revision', async () => {
   const dir = await makeDirectory();
   const first = await open(dir);
