@@ -59,21 +59,14 @@ function heldDisk(): HeldDisk {
   };
 }
 
-async function openHeld(t: TestContext): Promise<{ disk: HeldDisk; store: DurableStore }> {
-  const disk = heldDisk();
-  const config = { dir: join(tempDir(t), 'store'), journalBytes: 1 << 24, history: DEFAULT_HISTORY };
-  const store = await openStore(config, { files: disk.files, clock: systemClock, log: silentLogger });
-  disk.hold();
-  return { disk, store };
-}
-
-async function close({ disk, store }: Awaited<ReturnType<typeof openHeld>>): Promise<void> {
-  disk.free();
-  await store.close();
+/** A write that was begun. */
+interface Write {
+  /** `waits`, `stored` or `refused`. */
+  outcome: () => string;
 }
 
 /** Writes, and notes how it ended. */
-function startWrite(store: DurableStore, name: string): { outcome: () => string } {
+function startWrite(store: DurableStore, name: string): Write {
   let outcome = 'waits';
   const object = { apiVersion: 'edge.example.com/v1', kind: 'Router', metadata: { name } };
   store
@@ -85,11 +78,31 @@ function startWrite(store: DurableStore, name: string): { outcome: () => string 
   return { outcome: () => outcome };
 }
 
-test('a writer is answered while the disk takes the next batch, and not before it has its own', async (t) => {
-  const held = await openHeld(t);
-  const { disk, store } = held;
+interface Held {
+  disk: HeldDisk;
+  store: DurableStore;
+  /** A write that the disk has been asked for. */
+  first: Write;
+}
+
+async function startHeld(t: TestContext): Promise<Held> {
+  const disk = heldDisk();
+  const config = { dir: join(tempDir(t), 'store'), journalBytes: 1 << 24, history: DEFAULT_HISTORY };
+  const store = await openStore(config, { files: disk.files, clock: systemClock, log: silentLogger });
+  disk.hold();
   const first = startWrite(store, 'a');
   await waitFor(() => disk.waiting() === 1, { what: 'the first sync' });
+  return { disk, store, first };
+}
+
+async function close({ disk, store }: Held): Promise<void> {
+  disk.free();
+  await store.close();
+}
+
+test('a writer is answered while the disk takes the next batch, and not before it has its own', async (t) => {
+  const held = await startHeld(t);
+  const { disk, store, first } = held;
   const second = startWrite(store, 'b');
   assert.equal(first.outcome(), 'waits');
   disk.release();
@@ -103,10 +116,8 @@ test('a writer is answered while the disk takes the next batch, and not before i
 });
 
 test('a batch that the disk refuses takes nothing from the one before it', async (t) => {
-  const held = await openHeld(t);
-  const { disk, store } = held;
-  const first = startWrite(store, 'a');
-  await waitFor(() => disk.waiting() === 1, { what: 'the first sync' });
+  const held = await startHeld(t);
+  const { disk, store, first } = held;
   const second = startWrite(store, 'b');
   disk.release();
   await waitFor(() => disk.waiting() === 1, { what: 'the second sync' });
@@ -118,10 +129,8 @@ test('a batch that the disk refuses takes nothing from the one before it', async
 });
 
 test('a writer is answered when the next batch has nothing for the disk', async (t) => {
-  const held = await openHeld(t);
-  const { disk, store } = held;
-  const first = startWrite(store, 'a');
-  await waitFor(() => disk.waiting() === 1, { what: 'the first sync' });
+  const held = await startHeld(t);
+  const { disk, store, first } = held;
   const kept = store.write('routers', 'a', () => ({ action: 'keep' }));
   disk.release();
   assert.equal((await kept).changed, undefined);
@@ -130,10 +139,8 @@ test('a writer is answered when the next batch has nothing for the disk', async 
 });
 
 test('a writer does not wait for work between two batches', async (t) => {
-  const held = await openHeld(t);
-  const { disk, store } = held;
-  const first = startWrite(store, 'a');
-  await waitFor(() => disk.waiting() === 1, { what: 'the first sync' });
+  const held = await startHeld(t);
+  const { disk, store, first } = held;
   const second = startWrite(store, 'b');
   const restored = store.restore([], 0);
   disk.release();
