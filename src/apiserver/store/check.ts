@@ -6,7 +6,9 @@ import { loadCheckpoint } from './checkpoint.ts';
 import { systemFiles } from './files.ts';
 import type { FileLayer } from './files.ts';
 import { imageProblems } from './image-check.ts';
-import { decodeJournal, journalName, journalStart, replayJournals } from './journal.ts';
+import { journalName, journalStarts } from './journal.ts';
+import { decodeJournal } from './journal-frames.ts';
+import { replayJournals } from './replay.ts';
 import { SqliteImage } from './sqlite.ts';
 
 /** What a check found. */
@@ -45,11 +47,12 @@ export async function checkStore(files: FileLayer, dir: string): Promise<CheckRe
         `checkpoint: ${checkpoint.path}: revision ${after}, ${image.objects().length} objects, ${checkpoint.image.length} bytes`,
       );
     }
-    for (const start of names
-      .map(journalStart)
-      .filter((value) => value !== undefined)
-      .sort((a, b) => a - b))
-      report.lines.push(describeJournal(journalName(start), await files.read(join(dir, journalName(start)))));
+    const starts = journalStarts(names);
+    for (const [at, start] of starts.entries()) {
+      const isInside = (starts[at + 1] ?? Infinity) <= after + 1;
+      const line = describeJournal(journalName(start), await files.read(join(dir, journalName(start))));
+      report.lines.push(isInside ? `${line}; only for watches to resume from` : line);
+    }
     // the same judgement as at a start, across files
     const { records } = await replayJournals(files, dir, after, silentLogger);
     const newest = records.at(-1)?.r ?? after;

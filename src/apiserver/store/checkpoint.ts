@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { damaged, writeFailed } from './errors.ts';
 import type { FileLayer } from './files.ts';
-import { journalStart } from './journal.ts';
+import { journalName, journalStarts } from './journal.ts';
+import { unneededJournals } from './past.ts';
 
 const FILE_NAME = /^checkpoint-(\d{16})-([0-9a-f]{16})\.db$/u;
 
@@ -51,12 +52,16 @@ export async function loadCheckpoint(files: FileLayer, dir: string): Promise<Che
   return { revision: Number(match[1]), path, image };
 }
 
-/** Writes a checkpoint and then removes what it makes unnecessary. Rejects with EDGE_ERR_STORE_WRITE; then the old state is kept. */
+/**
+ * Writes a checkpoint and then removes what it makes unnecessary; `historyFloor` says from where on the history needs
+ * journals. Rejects with EDGE_ERR_STORE_WRITE; then the old state is kept.
+ */
 export async function saveCheckpoint(
   files: FileLayer,
   dir: string,
   revision: number,
   image: Uint8Array,
+  historyFloor: () => number,
 ): Promise<void> {
   const name = `checkpoint-${String(revision).padStart(16, '0')}-${await checksum(image)}.db`;
   try {
@@ -64,19 +69,22 @@ export async function saveCheckpoint(
   } catch (err) {
     throw writeFailed(join(dir, name), err);
   }
-  await removeObsolete(files, dir, name, revision).catch(() => {}); // the next checkpoint tries again
+  await removeObsolete(files, dir, name, revision, historyFloor()).catch(() => {}); // the next checkpoint tries again
 }
 
-/** Removes older checkpoints, journals wholly inside the kept one, and temporary files of a crash. */
-async function removeObsolete(files: FileLayer, dir: string, kept: string, revision: number): Promise<void> {
+/** Removes older checkpoints, journals that nothing needs any more, and temporary files of a crash. */
+async function removeObsolete(
+  files: FileLayer,
+  dir: string,
+  kept: string,
+  revision: number,
+  floor: number,
+): Promise<void> {
   const names = await files.list(dir);
-  const starts = names.map(journalStart).filter((start) => start !== undefined);
-  const newest = Math.max(...starts);
+  const journals = new Set(unneededJournals(journalStarts(names), revision, floor).map(journalName));
   for (const name of names) {
-    const start = journalStart(name);
-    const isOldJournal = start !== undefined && start <= revision && start !== newest;
     const isOldCheckpoint = FILE_NAME.test(name) && name !== kept;
     const isTemporary = /^\.checkpoint-.*\.tmp$/u.test(name);
-    if (isOldJournal || isOldCheckpoint || isTemporary) await files.remove(join(dir, name));
+    if (journals.has(name) || isOldCheckpoint || isTemporary) await files.remove(join(dir, name));
   }
 }

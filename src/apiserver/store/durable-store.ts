@@ -25,7 +25,7 @@ import { recoverStore } from './recover.ts';
 import type { Recovered } from './recover.ts';
 import { writeRestored } from './restore.ts';
 import type { ObjectRow } from './sqlite.ts';
-import { captureState, encodeState } from './state.ts';
+import { encodeState } from './state.ts';
 import type { Change, Decide, ObjectStore, StoredObject, Subscription, WriteResult } from './store.ts';
 
 /** What a store needs. */
@@ -308,9 +308,9 @@ export class DurableStore implements ObjectStore {
       return;
     }
     const covered = this.#uncheckpointedBytes;
-    this.#saving = encodeState(captureState(revision, this.#objects, this.#history))
+    this.#saving = encodeState({ revision, objects: this.#objects.all() })
       .then(async (image) => {
-        await saveCheckpoint(files, dir, revision, image);
+        await saveCheckpoint(files, dir, revision, image, () => this.#history.floor);
         this.#uncheckpointedBytes -= covered;
         this.#checkpointBytes = image.length;
         const ms = Math.round(clock.now() - startedAt);
@@ -331,12 +331,12 @@ export class DurableStore implements ObjectStore {
     });
   }
 
-  /** A copy of everything at the newest revision, history included. */
+  /** A copy of all objects at the newest revision. */
   async snapshot(): Promise<Snapshot> {
     await this.#saving; // two images in memory would be one too many
     if (this.#closing !== undefined) throw closed();
-    const state = captureState(this.#revision, this.#objects, this.#history);
-    return { revision: state.revision, objects: state.objects.length, image: await encodeState(state) };
+    const [revision, objects] = [this.#revision, this.#objects.all()];
+    return { revision, objects: objects.length, image: await encodeState({ revision, objects }) };
   }
 
   /**

@@ -55,11 +55,6 @@ export class History {
     return { events: this.#events.length - this.#head, bytes: this.#bytes };
   }
 
-  /** All events, oldest first; a copy. */
-  all(): HistoryEvent[] {
-    return this.#events.slice(this.#head);
-  }
-
   /** Adds a committed change; revisions must rise. */
   add(change: Change, at: number): void {
     this.#events.push({ change, at });

@@ -5,9 +5,11 @@ import { damaged } from './errors.ts';
 import type { FileLayer } from './files.ts';
 import { History } from './history.ts';
 import type { HistoryLimits } from './history.ts';
-import { Journal, replayJournals } from './journal.ts';
-import type { JournalRecord } from './journal.ts';
+import { Journal } from './journal.ts';
+import type { JournalRecord } from './journal-frames.ts';
 import { ObjectIndex } from './object-index.ts';
+import { addRecord, readPast } from './past.ts';
+import { replayJournals } from './replay.ts';
 import { SqliteImage } from './sqlite.ts';
 import { StoredObject } from './store.ts';
 
@@ -39,7 +41,7 @@ export async function recoverStore(
   limits: HistoryLimits,
   log: Logger,
 ): Promise<Recovered> {
-  const loaded = await loadState(files, dir, limits);
+  const loaded = await loadState(files, dir, limits, log);
   const replay = await replayJournals(files, dir, loaded.revision, log);
   apply(replay.records, loaded);
   const { revision, objects, history, bytes } = loaded;
@@ -56,16 +58,15 @@ export async function recoverStore(
 }
 
 function apply(records: readonly JournalRecord[], state: Loaded): void {
-  for (const { r, t, k, n, at, l, json } of records) {
-    const stored = new StoredObject(k, n, r, json);
-    if (t === 'DELETED') state.objects.remove(k, n);
+  for (const record of records) {
+    const stored = addRecord(state.history, record, state.objects);
+    if (record.t === 'DELETED') state.objects.remove(record.k, record.n);
     else state.objects.put(stored);
-    state.history.add({ type: t, stored, previousLabels: l ?? undefined }, at);
-    state.revision = r;
+    state.revision = record.r;
   }
 }
 
-async function loadState(files: FileLayer, dir: string, limits: HistoryLimits): Promise<Loaded> {
+async function loadState(files: FileLayer, dir: string, limits: HistoryLimits, log: Logger): Promise<Loaded> {
   const checkpoint = await loadCheckpoint(files, dir);
   const objects = new ObjectIndex();
   if (checkpoint === undefined) return { revision: 0, objects, history: new History(limits, 0), bytes: 0 };
@@ -86,8 +87,12 @@ async function loadState(files: FileLayer, dir: string, limits: HistoryLimits): 
       byRevision.set(row.revision, stored);
       objects.put(stored);
     }
-    const history = new History(limits, image.meta('floor'));
-    for (const { change, at } of image.events(byRevision)) history.add(change, at);
+    const floor = image.meta('floor');
+    let history: History;
+    if (floor < revision) {
+      history = new History(limits, floor); // edge once kept the history in its checkpoints
+      for (const { change, at } of image.events(byRevision)) history.add(change, at);
+    } else history = await readPast(files, dir, revision, objects, limits, log);
     return { revision, objects, history, bytes: checkpoint.image.length };
   } finally {
     image.close();

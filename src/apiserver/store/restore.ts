@@ -32,7 +32,7 @@ export async function writeRestored(
   }
   // one above even when there are no objects: watches from before must not resume as if nothing had happened
   revision++;
-  const image = await encodeState({ revision, floor: revision, objects: objects.all(), events: [] });
-  await saveCheckpoint(files, dir, revision, image);
+  const image = await encodeState({ revision, objects: objects.all() });
+  await saveCheckpoint(files, dir, revision, image, () => revision);
   return { objects, revision, checkpointBytes: image.length };
 }

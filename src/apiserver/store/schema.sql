@@ -16,7 +16,7 @@ CREATE TABLE objects (
   PRIMARY KEY (resource, name)
 );
 
--- What happened when, so that watches resume, also over a restart. An empty value is that of the object with this revision.
+-- No longer filled: the journals tell what happened. In older files an empty value is that of the object with this revision.
 CREATE TABLE events (
   revision INTEGER PRIMARY KEY,
   resource TEXT NOT NULL,

@@ -6,7 +6,7 @@ import wasmBinary from '../../../node_modules/sql.js/dist/sql-wasm.wasm';
 import schema from './schema.sql';
 import type { HistoryEvent } from './history.ts';
 import { StoredObject } from './store.ts';
-import type { Change, ChangeType } from './store.ts';
+import type { ChangeType } from './store.ts';
 
 /** A row of the objects table. */
 export interface ObjectRow {
@@ -19,7 +19,6 @@ export interface ObjectRow {
 const STATEMENTS = {
   // texts as bytes: the library copies those at once, and texts character by character
   putObject: 'INSERT INTO objects VALUES (?, ?, ?, CAST(? AS TEXT))',
-  addEvent: 'INSERT INTO events VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), ?)',
   setMeta: 'UPDATE meta SET value = ? WHERE key = ?',
   getMeta: 'SELECT value FROM meta WHERE key = ?',
   objects: 'SELECT resource, name, revision, value FROM objects ORDER BY resource, name',
@@ -118,14 +117,6 @@ export class SqliteImage {
     this.#run(STATEMENTS.putObject, [resource, name, revision, Buffer.from(json)]);
   }
 
-  /** Stores what happened to an object; `isCurrent` says that putObject stores the same state. */
-  addEvent({ type, stored, previousLabels }: Change, at: number, isCurrent: boolean): void {
-    const { revision, resource, name, json } = stored;
-    const labels = previousLabels === undefined ? null : JSON.stringify(previousLabels);
-    const value = Buffer.from(isCurrent ? '' : json);
-    this.#run(STATEMENTS.addEvent, [revision, resource, name, type, at, value, labels]);
-  }
-
   objects(): ObjectRow[] {
     return this.#rows(STATEMENTS.objects, []).map(([resource, name, revision, json]) => ({
       resource: String(resource),
@@ -135,7 +126,7 @@ export class SqliteImage {
     }));
   }
 
-  /** All events, oldest first. `known` gives objects that are in memory already, by their revision. */
+  /** All events, oldest first: of a checkpoint that has some. `known` gives objects that are in memory already, by their revision. */
   *events(known: ReadonlyMap<number, StoredObject>): Generator<HistoryEvent> {
     const statement = this.#statement(STATEMENTS.events);
     statement.bind([]);

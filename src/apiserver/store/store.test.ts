@@ -16,7 +16,7 @@ import { openStore } from './durable-store.ts';
 import type { DurableStore } from './durable-store.ts';
 import { systemFiles } from './files.ts';
 import type { FileLayer } from './files.ts';
-import { decodeJournal, encodeFrame, encodeMark } from './journal.ts';
+import { decodeJournal, encodeFrame, encodeMark } from './journal-frames.ts';
 import { isOutOfSpace } from './errors.ts';
 import type { Change } from './store.ts';
 
@@ -315,9 +315,12 @@ test('a damaged checkpoint is refused, never emptied', async () => {
 
 test('a removed checkpoint is noticed by the revisions that are missing', async () => {
   const dir = await makeDirectory();
-  const store = await open(dir);
-  await put(store, 'a', 1);
-  await store.close();
+  const history = { ...DEFAULT_HISTORY, events: 2 };
+  for (let value = 1; value <= 5; value++) {
+    const store = await open(dir, { history });
+    await put(store, 'a', value);
+    await store.close();
+  }
   for (const name of readdirSync(dir)) if (name.startsWith('checkpoint-')) rmSync(join(dir, name));
   await assert.rejects(open(dir), (err: unknown) => errorCode(err) === 'EDGE_ERR_STORE_DAMAGED');
 });
@@ -344,7 +347,8 @@ test('checkpoints in the middle of writing lose nothing, wherever the crash come
       await snapshot();
     },
   };
-  const store = await open(dir, { files, journalBytes: 4096 });
+  const history = { ...DEFAULT_HISTORY, events: 10 }; // journals are removed, too
+  const store = await open(dir, { files, journalBytes: 4096, history });
   watched.store = store;
   for (let at = 0; at < 60; at++) await put(store, `r${at % 10}`, 'x'.repeat(200));
   await store.close();

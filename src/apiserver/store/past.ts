@@ -1,0 +1,85 @@
+/**
+ * The history before the checkpoint, from the journals that were kept for it. It is worth less than the rest: what is
+ * missing or damaged there costs watches their resuming, who list again then, and never an object.
+ */
+import { join } from 'node:path';
+import { errorMessage } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
+import type { FileLayer } from './files.ts';
+import { History } from './history.ts';
+import type { HistoryLimits } from './history.ts';
+import { journalName, journalStarts } from './journal.ts';
+import { decodeJournal } from './journal-frames.ts';
+import type { JournalRecord } from './journal-frames.ts';
+import type { ObjectIndex } from './object-index.ts';
+import { StoredObject } from './store.ts';
+
+/** Files that are kept for the history: with very short journals more would be many. */
+const MAX_KEPT_FILES = 256;
+
+/**
+ * The journals that nothing needs when a checkpoint holds everything up to `revision` and the history begins above
+ * `floor`, given where journals start.
+ */
+export function unneededJournals(starts: readonly number[], revision: number, floor: number): number[] {
+  return starts.filter((_, at) => {
+    const next = starts[at + 1];
+    if (next === undefined || next > revision + 1) return false;
+    return next <= floor + 1 || starts.length - at > MAX_KEPT_FILES;
+  });
+}
+
+/** The history up to the revision of the checkpoint, which holds `objects`: as much as is there without a gap. */
+export async function readPast(
+  files: FileLayer,
+  dir: string,
+  revision: number,
+  objects: ObjectIndex,
+  limits: HistoryLimits,
+  log: Logger,
+): Promise<History> {
+  const starts = journalStarts(await files.list(dir));
+  let history = new History(limits, revision);
+  let newest = -1; // the first record follows nothing
+  for (const [at, start] of starts.entries()) {
+    if ((starts[at + 1] ?? Infinity) > revision + 1) break;
+    const path = join(dir, journalName(start));
+    for (const record of await readKept(files, path, revision - limits.events, log)) {
+      if (record.r !== newest + 1) history = new History(limits, record.r - 1);
+      newest = record.r;
+      addRecord(history, record, objects);
+    }
+  }
+  return newest === revision ? history : new History(limits, revision);
+}
+
+async function readKept(
+  files: FileLayer,
+  path: string,
+  after: number,
+  log: Logger,
+): Promise<readonly JournalRecord[]> {
+  const complain = (error: string): void =>
+    log.warn('a journal that is kept for watches cannot be read, they list again', { file: path, error });
+  try {
+    const { records, soundBytes, tornBytes } = decodeJournal(await files.read(path), after);
+    if (tornBytes > 0) complain(`damaged at byte ${soundBytes}`);
+    return records;
+  } catch (err) {
+    complain(errorMessage(err));
+    return [];
+  }
+}
+
+/** Adds a change to the history; an object that is still in that state is shared. Returns the object. */
+export function addRecord(
+  history: History,
+  { r, t, k, n, at, l, json }: JournalRecord,
+  objects: ObjectIndex,
+): StoredObject {
+  const known = objects.get(k, n);
+  const stored = known?.revision === r ? known : new StoredObject(k, n, r, json);
+  history.add({ type: t, stored, previousLabels: l ?? undefined }, at);
+  history.compact(at);
+  return stored;
+}
