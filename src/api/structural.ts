@@ -16,26 +16,43 @@ export function fieldPath(parent: string, key: string | number): string {
  * Paths of dropped unknown fields are added to `unknown`.
  */
 export function prune(schema: JsonSchema, value: unknown, path: string, unknown: UnknownField[]): unknown {
+  return pruneAt(schema, value, [path], unknown);
+}
+
+/** As prune; `trail` are the parts of the path, which is only joined for what is unknown. */
+function pruneAt(
+  schema: JsonSchema,
+  value: unknown,
+  trail: (string | number)[],
+  unknown: UnknownField[],
+): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) {
     const { items } = schema;
     if (items === undefined) return copyJson(value);
-    return value.map((entry, at) => prune(items, entry, fieldPath(path, at), unknown));
+    return value.map((entry, at) => {
+      trail.push(at);
+      const pruned = pruneAt(items, entry, trail, unknown);
+      trail.pop();
+      return pruned;
+    });
   }
   const { properties, additionalProperties } = schema;
   const keepsUnknown =
     schema['x-kubernetes-preserve-unknown-fields'] === true ||
     (properties === undefined && (additionalProperties === true || additionalProperties === undefined));
   const out: Record<string, unknown> = {};
-  for (const key of Object.keys(value)) {
+  for (const key in value) {
     const entry = (value as Record<string, unknown>)[key];
     const own = properties !== undefined && Object.hasOwn(properties, key) ? properties[key] : undefined;
     const known = own ?? (typeof additionalProperties === 'object' ? additionalProperties : undefined);
     if (known === undefined) {
       if (keepsUnknown) setMember(out, key, copyJson(entry));
-      else unknown.push(fieldPath(path, key));
+      else unknown.push([...trail, key].reduce<string>(fieldPath, ''));
     } else if (entry !== null || known.nullable === true) {
-      setMember(out, key, prune(known, entry, fieldPath(path, key), unknown));
+      trail.push(key);
+      setMember(out, key, pruneAt(known, entry, trail, unknown));
+      trail.pop();
     }
   }
   return out;

@@ -176,7 +176,7 @@ class Server implements ApiServer {
       notServing: () => this.#problem,
     });
     const fetch = (transport: Transport) => (request: Request, env: unknown) =>
-      app.fetch(request, { ...(env as object), transport });
+      app.fetch(request, Object.assign(env as object, { transport })); // made for this request alone
     this.#problem = 'opening listeners';
     const tls = await this.#certificates?.load();
     this.#tls = tls;

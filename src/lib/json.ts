@@ -1,4 +1,7 @@
-/** Values as JSON has them: told apart, compared and copied without the generality, and the cost, of what Node offers for any value. */
+/**
+ * Values as JSON has them: told apart, compared and copied without the generality, and the cost, of what Node offers for any
+ * value. Their members are all own ones: `for … in` visits those and makes no list of them.
+ */
 
 /** Whether a value is an object with members: neither a list nor null. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
@@ -15,11 +18,13 @@ export function isEqualJson(a: unknown, b: unknown): boolean {
     return true;
   }
   const [ours, theirs] = [a as Record<string, unknown>, b as Record<string, unknown>];
-  const names = Object.keys(ours);
-  if (names.length !== Object.keys(theirs).length) return false;
-  for (const name of names)
+  let members = 0;
+  for (const name in ours) {
     if (!Object.hasOwn(theirs, name) || !isEqualJson(ours[name], theirs[name])) return false;
-  return true;
+    members++;
+  }
+  for (const _name in theirs) members--;
+  return members === 0;
 }
 
 /** Sets an own member, also `__proto__`, which plain assignment would turn into a prototype. */
@@ -34,6 +39,6 @@ export function copyJson<T>(value: T): T {
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map((entry: unknown) => copyJson(entry)) as T;
   const copy: Record<string, unknown> = {};
-  for (const name of Object.keys(value)) setMember(copy, name, copyJson((value as typeof copy)[name]));
+  for (const name in value) setMember(copy, name, copyJson((value as typeof copy)[name]));
   return copy as T;
 }

@@ -50,18 +50,18 @@ function readIncoming(
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
-    const onData = (chunk: Buffer): void => {
+    incoming.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes > maxBytes) finish(() => reject(tooLarge(maxBytes)));
-      else chunks.push(chunk);
-    };
-    const onEnd = (): void => finish(() => resolve(Buffer.concat(chunks)));
-    const onGone = (): void => finish(() => reject(badRequest('the request body was cut short')));
-    const finish = (settle: () => void): void => {
-      incoming.off('data', onData).off('end', onEnd).off('error', onGone).off('aborted', onGone);
-      settle();
-    };
-    incoming.on('data', onData).on('end', onEnd).on('error', onGone).on('aborted', onGone);
+      if (bytes <= maxBytes) chunks.push(chunk);
+      else {
+        chunks.length = 0;
+        reject(tooLarge(maxBytes)); // what follows is dropped
+      }
+    });
+    incoming.on('end', () =>
+      resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)),
+    );
+    incoming.on('close', () => reject(badRequest('the request body was cut short'))); // it has ended before, or never will
   });
 }
 

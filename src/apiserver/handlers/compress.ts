@@ -17,13 +17,13 @@ export function acceptsGzip(c: ApiContext): boolean {
 }
 
 /** Compresses an answer to a GET when it is large and the client reads gzip. */
-export async function compressLarge(c: ApiContext): Promise<void> {
-  const { res } = c;
+export async function compressLarge(c: ApiContext, res: Response): Promise<Response> {
   const bytes = Number(res.headers.get('content-length') ?? 0); // watches and empty answers have none
-  if (res.status !== 200 || bytes < MIN_BYTES || !acceptsGzip(c)) return;
+  if (res.status !== 200 || bytes < MIN_BYTES || !acceptsGzip(c)) return res;
   const body = await compress(Buffer.from(await res.arrayBuffer()), { level: GZIP_LEVEL });
-  c.res = new Response(new Uint8Array(body), res);
-  c.res.headers.set('content-length', String(body.length));
-  c.res.headers.set('content-encoding', 'gzip');
-  c.res.headers.append('vary', 'Accept-Encoding');
+  const compressed = new Response(new Uint8Array(body), res);
+  compressed.headers.set('content-length', String(body.length));
+  compressed.headers.set('content-encoding', 'gzip');
+  compressed.headers.append('vary', 'Accept-Encoding');
+  return compressed;
 }

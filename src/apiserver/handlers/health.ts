@@ -1,6 +1,6 @@
 /** Health for probes and people: `ok` or what is wrong, and with `?verbose` every check by name. Nobody has to log in. */
-import type { Hono } from 'hono';
-import type { ApiContext, ApiDeps, ApiEnv } from './context.ts';
+import type { Routes } from '../routes.ts';
+import type { ApiContext, ApiDeps } from './context.ts';
 import { textResponse } from './respond.ts';
 
 interface Check {
@@ -23,7 +23,7 @@ function answer(c: ApiContext, endpoint: string, checks: readonly Check[]): Resp
 }
 
 /** Adds `/healthz`, `/livez` and `/readyz`, and each of their checks below them. */
-export function addHealth(app: Hono<ApiEnv>, deps: ApiDeps): void {
+export function addHealth(routes: Routes, deps: ApiDeps): void {
   const ping: Check = { name: 'ping', problem: () => undefined };
   const serving: Check = { name: 'serving', problem: () => deps.notServing() };
   for (const [endpoint, checks] of [
@@ -31,8 +31,8 @@ export function addHealth(app: Hono<ApiEnv>, deps: ApiDeps): void {
     ['livez', [ping]],
     ['readyz', [ping, serving]],
   ] as const) {
-    app.get(`/${endpoint}`, (c) => answer(c, endpoint, checks));
+    routes.get(`/${endpoint}`, (c) => answer(c, endpoint, checks));
     for (const check of checks)
-      app.get(`/${endpoint}/${check.name}`, (c) => answer(c, `${endpoint}/${check.name}`, [check]));
+      routes.get(`/${endpoint}/${check.name}`, (c) => answer(c, `${endpoint}/${check.name}`, [check]));
   }
 }

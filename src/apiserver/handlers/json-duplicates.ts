@@ -11,7 +11,9 @@ const MAX_LEVELS = 256;
 /** Whether a value has no more than so many levels. */
 function hasLevels(value: unknown, most: number): boolean {
   if (typeof value !== 'object' || value === null) return true;
-  return most > 0 && Object.values(value).every((member) => hasLevels(member, most - 1));
+  if (most === 0) return false;
+  for (const name in value) if (!hasLevels((value as Record<string, unknown>)[name], most - 1)) return false;
+  return true;
 }
 
 /**

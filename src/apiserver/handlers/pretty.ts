@@ -13,13 +13,13 @@ export function isForPeople(c: ApiContext): boolean {
   return PEOPLE.test(c.req.header('user-agent') ?? '');
 }
 
-/** Indents an answer. */
-export async function indentForPeople(c: ApiContext): Promise<void> {
-  const { res } = c;
+/** Indents an answer, where that can be done. */
+export async function indentForPeople(c: ApiContext, res: Response): Promise<Response> {
   const bytes = Number(res.headers.get('content-length') ?? 0); // watches have none
   const isPlain = res.headers.get('content-type') === 'application/json' && !res.headers.has('etag');
-  if (bytes === 0 || bytes > MAX_BYTES || !isPlain || c.req.method === 'HEAD') return;
+  if (bytes === 0 || bytes > MAX_BYTES || !isPlain || c.req.method === 'HEAD') return res;
   const text = `${JSON.stringify(await res.json(), undefined, 2)}\n`;
-  c.res = new Response(text, res);
-  c.res.headers.set('content-length', String(Buffer.byteLength(text)));
+  const indented = new Response(text, res);
+  indented.headers.set('content-length', String(Buffer.byteLength(text)));
+  return indented;
 }

@@ -1,16 +1,16 @@
 /** The node's own API under /edge/v1, beside the Kubernetes paths: backups, certificates and join tokens. */
 import { createHash, X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
-import type { Hono } from 'hono';
 import { forbidden, statusError, unauthorized } from '../../api/status.ts';
 import { authorize, ROLES } from '../auth/roles.ts';
 import type { Role } from '../auth/roles.ts';
-import type { ApiContext, ApiDeps, ApiEnv } from '../handlers/context.ts';
+import type { ApiContext, ApiDeps } from '../handlers/context.ts';
 import { jsonResponse, textResponse } from '../handlers/respond.ts';
 import { isSignedBy } from '../pki/authority.ts';
 import type { KeyPair } from '../pki/key-pair.ts';
 import type { SshAuthority } from '../pki/ssh-authority.ts';
 import type { DurableStore } from '../store/durable-store.ts';
+import type { Routes } from '../routes.ts';
 import type { IssuedCertificates } from './issued.ts';
 import type { JoinTokens } from './join-tokens.ts';
 import { issueSshCertificate } from './ssh-certificates.ts';
@@ -52,20 +52,20 @@ function label(c: ApiContext, verb: string, resource: string): void {
 }
 
 /** Paths that work without credentials: they give what is public, or take a join token. */
-export function addOpenNodeRoutes(app: Hono<ApiEnv>, node: NodeDeps, name: string): void {
-  app.get('/edge/v1/ca', (c) => {
+export function addOpenNodeRoutes(routes: Routes, joining: Routes, node: NodeDeps, name: string): void {
+  routes.get('/edge/v1/ca', (c) => {
     label(c, 'get', 'ca');
     const trust = node.trust();
     if (trust === undefined) throw statusError('NotFound', 'this server needs no authority of its own');
     return textResponse(trust, 200, 'application/x-pem-file');
   });
-  app.get('/edge/v1/ssh-ca', (c) => {
+  routes.get('/edge/v1/ssh-ca', (c) => {
     label(c, 'get', 'ssh-ca');
     const authority = node.sshAuthority();
     if (authority === undefined) throw statusError('NotFound', 'this server has no authority of its own');
     return textResponse(`${authority.publicKey(`edge-ssh-ca@${name}`)}\n`, 200, 'text/plain; charset=utf-8');
   });
-  app.post('/edge/v1/join', async (c) => {
+  joining.post('/edge/v1/join', async (c) => {
     label(c, 'create', 'join');
     const token = /^bearer +(\S+)$/iu.exec(c.req.header('authorization') ?? '')?.[1];
     if (token === undefined) throw unauthorized();
@@ -82,7 +82,7 @@ export function addOpenNodeRoutes(app: Hono<ApiEnv>, node: NodeDeps, name: strin
 }
 
 /** Paths for administrators, and the renewal of one's own certificate. */
-export function addNodeRoutes(app: Hono<ApiEnv>, deps: ApiDeps, node: NodeDeps): void {
+export function addNodeRoutes(routes: Routes, deps: ApiDeps, node: NodeDeps): void {
   const allow = (c: ApiContext, verb: string, resource: string): void => {
     label(c, verb, resource);
     const identity = c.get('identity');
@@ -90,15 +90,15 @@ export function addNodeRoutes(app: Hono<ApiEnv>, deps: ApiDeps, node: NodeDeps):
     if (!authorize(identity, attributes, deps.node).allowed)
       throw forbidden({ user: identity.username, ...attributes });
   };
-  app.get('/edge/v1/backup', (c) => {
+  routes.get('/edge/v1/backup', (c) => {
     allow(c, 'get', 'backup');
     return sendBackup(deps, node.store);
   });
-  app.post('/edge/v1/restore', (c) => {
+  routes.post('/edge/v1/restore', (c) => {
     allow(c, 'create', 'restore');
     return takeRestore(c, deps, node.store);
   });
-  app.post('/edge/v1/jointokens', async (c) => {
+  routes.post('/edge/v1/jointokens', async (c) => {
     allow(c, 'create', 'jointokens');
     const fields = await readFields(c);
     const ttlMs = secondsField(fields, 'ttlSeconds', MAX_TTL_SECONDS, DEFAULT_TTL_SECONDS);
@@ -110,11 +110,11 @@ export function addNodeRoutes(app: Hono<ApiEnv>, deps: ApiDeps, node: NodeDeps):
     const { grant, token } = await node.tokens.create({ role, node: only }, ttlMs);
     return jsonResponse({ ...grant, token: `${token}.${publicKeyHash(trust)}` }, 201);
   });
-  app.get('/edge/v1/certificates', async (c) => {
+  routes.get('/edge/v1/certificates', async (c) => {
     allow(c, 'list', 'certificates');
     return jsonResponse({ items: await node.issued.list() });
   });
-  app.post('/edge/v1/certificates', async (c) => {
+  routes.post('/edge/v1/certificates', async (c) => {
     allow(c, 'create', 'certificates');
     const fields = await readFields(c);
     const subject = { node: nodeField(fields), role: roleField(fields) };
@@ -123,14 +123,14 @@ export function addNodeRoutes(app: Hono<ApiEnv>, deps: ApiDeps, node: NodeDeps):
     const certificate = await node.issued.issue({ ...subject, publicKey, by: c.get('identity').username });
     return jsonResponse({ ...subject, certificate, ca: node.trust() }, 201);
   });
-  app.post('/edge/v1/certificates/ssh', async (c) => {
+  routes.post('/edge/v1/certificates/ssh', async (c) => {
     allow(c, 'create', 'certificates');
     const authority = node.sshAuthority();
     if (authority === undefined)
       throw statusError('BadRequest', 'this server has no authority: it serves plain HTTP');
     return issueSshCertificate(c, authority);
   });
-  app.post('/edge/v1/certificates/renew', async (c) => {
+  routes.post('/edge/v1/certificates/renew', async (c) => {
     label(c, 'update', 'certificates');
     const subject = ownSubject(c, node);
     c.set('name', subject.node);

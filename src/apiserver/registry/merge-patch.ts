@@ -9,7 +9,7 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
   if (!isRecord(patch)) return isEqualJson(target, patch) ? target : patch;
   const base = isRecord(target) ? target : {};
   let merged = base;
-  for (const key of Object.keys(patch)) {
+  for (const key in patch) {
     const value = patch[key];
     const isKnown = Object.hasOwn(base, key);
     const next = value === null ? undefined : mergePatch(isKnown ? base[key] : undefined, value);

@@ -101,7 +101,8 @@ function withoutNulls(metadata: object): object {
 }
 
 function hasNulls(map: unknown): boolean {
-  return isRecord(map) && Object.values(map).includes(null);
+  if (isRecord(map)) for (const name in map) if (map[name] === null) return true;
+  return false;
 }
 
 function isTime(text: string): boolean {

@@ -95,10 +95,8 @@ function compareMembers(
     if (isEqualJson(ours, theirs)) return;
     compare(memberSchema(schema, name).schema, ours, theirs, [...path, memberElement(name)], found);
   };
-  for (const name of Object.keys(old))
-    compareMember(name, old[name], Object.hasOwn(now, name) ? now[name] : undefined);
-  for (const name of Object.keys(now))
-    if (!Object.hasOwn(old, name)) compareMember(name, undefined, now[name]);
+  for (const name in old) compareMember(name, old[name], Object.hasOwn(now, name) ? now[name] : undefined);
+  for (const name in now) if (!Object.hasOwn(old, name)) compareMember(name, undefined, now[name]);
 }
 
 function compareItems(
