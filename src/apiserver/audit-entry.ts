@@ -14,7 +14,7 @@ const MAX_TEXT = 256;
 /** Whether a request is recorded: every write of a resource, every denied request, every use of the node's own API. */
 export function isAudited(c: ApiContext, code: number): boolean {
   if (DENIED_CODES.has(code)) return true;
-  const resource = c.get('resource') as string | undefined;
+  const resource = c.env.facts.resource;
   return resource !== undefined && (WRITE_METHODS.has(c.req.method) || resource.startsWith('node/'));
 }
 
@@ -26,7 +26,7 @@ export function auditEntry(
 ): AuditEntry {
   const { verb, resource, code, ms } = outcome;
   // requests that were refused early have none of these
-  const { identity, name, dryRun, reason, details } = c.var as Partial<typeof c.var>;
+  const { identity, name, dryRun, reason, details } = c.env.facts;
   const address = c.env.incoming?.socket.remoteAddress;
   const userAgent = c.req.header('user-agent');
   return {

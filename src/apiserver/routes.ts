@@ -3,10 +3,9 @@ import type { Hono } from 'hono';
 import { statusError } from '../api/status.ts';
 import { errorMessage } from '../lib/errors.ts';
 import { impersonate, mayImpersonate } from './auth/impersonation.ts';
-import type { Identity } from './auth/roles.ts';
 import { auditEntry, isAudited } from './audit-entry.ts';
 import { compressLarge } from './handlers/compress.ts';
-import type { ApiContext, ApiDeps, ApiEnv } from './handlers/context.ts';
+import type { ApiContext, ApiDeps, ApiEnv, Facts } from './handlers/context.ts';
 import { indentForPeople, isForPeople } from './handlers/pretty.ts';
 import { errorResponse, toStatusError, withWarnings } from './handlers/respond.ts';
 
@@ -79,14 +78,15 @@ function observed(handler: Handler, deps: ApiDeps): Handler {
   const { metrics, audit, clock } = deps;
   return async (c) => {
     const startedAt = clock.now();
+    const facts: Facts = {};
+    c.env.facts = facts;
     let response: Response;
     try {
       response = await handler(c);
     } catch (err) {
       response = failure(err, c, deps);
     }
-    const verb = c.get('verb') ?? 'other';
-    const resource = c.get('resource') ?? 'other';
+    const { verb = 'other', resource = 'other' } = facts;
     const code = response.status;
     const ms = clock.now() - startedAt;
     metrics.requests.inc({ verb, resource, code: String(code) });
@@ -99,7 +99,7 @@ function observed(handler: Handler, deps: ApiDeps): Handler {
 
 function failure(err: unknown, c: ApiContext, { log }: ApiDeps): Response {
   const error = toStatusError(err);
-  c.set('reason', error.reason);
+  c.env.facts.reason = error.reason;
   if (error.httpCode === 500) {
     log.error('request failed', {
       method: c.req.method,
@@ -107,7 +107,7 @@ function failure(err: unknown, c: ApiContext, { log }: ApiDeps): Response {
       error: err instanceof Error ? (err.stack ?? err.message) : errorMessage(err),
     });
   }
-  const { warnings = [] } = c.var as Partial<typeof c.var>; // a request refused early has none
+  const { warnings = [] } = c.env.facts; // a request refused early has none
   return withWarnings(errorResponse(error, c.req.header('accept')), warnings);
 }
 
@@ -121,9 +121,9 @@ function identify(c: ApiContext, deps: ApiDeps): void {
   refuseUnlessServing(deps);
   const { transport, incoming } = c.env;
   const identity = deps.authenticate({ transport, authorization: c.req.header('authorization'), incoming });
-  c.set('identity', identity); // a refusal below is its own
+  c.env.facts.identity = identity; // a refusal below is its own
   if (incoming === undefined || mayImpersonate(incoming.rawHeaders))
-    c.set('identity', impersonate(identity, c.req.raw.headers));
+    c.env.facts.identity = impersonate(identity, c.req.raw.headers);
 }
 
 /** Counts a request against its client's limits until it is answered, a watch until it ends. */
@@ -135,7 +135,7 @@ async function limited(
 ): Promise<Response> {
   const { incoming, outgoing } = c.env;
   const mayWatch = c.req.method === 'GET' && (c.req.query('watch') ?? 'false') !== 'false';
-  const identity = c.get('identity') as Identity | undefined; // a joining node has none yet
+  const { identity } = c.env.facts; // a joining node has none yet
   const client = `${identity?.impersonatedBy ?? identity?.username ?? ''} ${incoming?.socket.remoteAddress ?? ''}`;
   const release = deps.limits.admit(client, mayWatch);
   let isWatch = false;
@@ -143,7 +143,7 @@ async function limited(
     let response: Response;
     try {
       response = await handler(c);
-      isWatch = c.get('verb') === 'watch' && outgoing !== undefined;
+      isWatch = c.env.facts.verb === 'watch' && outgoing !== undefined;
     } catch (err) {
       response = failure(err, c, deps);
     }

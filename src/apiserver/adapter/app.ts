@@ -46,8 +46,9 @@ export function createAdapterApp(deps: AdapterDeps): Hono<ApiEnv> {
   app.notFound((c) => failure(statusError('NotFound', 'no such endpoint'), c, deps));
   app.use(async (c, next) => {
     const startedAt = clock.now();
+    c.env.facts = {};
     await next();
-    const { verb = 'other', resource: what = 'other' } = c.var as Partial<typeof c.var>;
+    const { verb = 'other', resource: what = 'other' } = c.env.facts;
     const code = c.res.status;
     if (!isAudited(c, code)) return;
     const outcome = { verb, resource: what, code, ms: clock.now() - startedAt };
@@ -64,14 +65,14 @@ export function createAdapterApp(deps: AdapterDeps): Hono<ApiEnv> {
   }
   app.use(async (c, next) => {
     const { authorization, origin, host } = c.req.header();
-    c.set('identity', admit({ authorization, origin, host }, ALLOWED, deps.rules).identity);
+    c.env.facts.identity = admit({ authorization, origin, host }, ALLOWED, deps.rules).identity;
     await next();
   });
 
   const label = (c: ApiContext, verb: string, name: string): void => {
-    c.set('verb', verb);
-    c.set('resource', plural);
-    c.set('name', name);
+    c.env.facts.verb = verb;
+    c.env.facts.resource = plural;
+    c.env.facts.name = name;
   };
 
   const report = (current: NodeMaintenance | undefined, told: NodeReport): NodeMaintenance => {
@@ -126,7 +127,7 @@ function success(c: ApiContext, data: unknown): Response {
 
 function failure(err: unknown, c: ApiContext, deps: AdapterDeps): Response {
   const { httpCode, message, reason } = toStatusError(err);
-  c.set('reason', reason);
+  c.env.facts.reason = reason;
   if (httpCode === 500)
     deps.log.error('adapter request failed', { path: c.req.path, error: errorMessage(err) });
   const body = JSON.stringify({ code: httpCode, error: { message } });

@@ -26,7 +26,7 @@ export async function applyObject(
 ): Promise<Response> {
   const { c, resource, deps } = call;
   const options = readWriteOptions(c, 'PatchOptions', true);
-  c.set('dryRun', options.dryRun);
+  c.env.facts.dryRun = options.dryRun;
   const config = configurationOf(call, name, decodeApplied(await readBody(c)), options, subresource);
   const now = deps.clock.wallNow();
   const writer = writerOf(call, options, 'Apply', subresource);

@@ -21,28 +21,38 @@ export interface ApiBindings {
   incoming?: IncomingMessage;
   outgoing?: ServerResponse;
   transport: Transport;
+  facts: Facts;
+}
+
+/** What became known of a request so far, for who tells of it; one object, as the framework's own variables are a map. */
+export interface Facts {
+  identity?: Identity;
+  verb?: string;
+  resource?: string;
+  name?: string;
+  dryRun?: boolean;
+  /** The reason of the failure that was answered. */
+  reason?: string | undefined;
+  /** For the audit log. */
+  details?: AuditDetails;
+  /** Those of the call; a failure has them too. */
+  warnings?: readonly string[];
 }
 
 /** Hono's types for this server. */
 export interface ApiEnv {
   Bindings: ApiBindings;
-  Variables: {
-    identity: Identity;
-    verb: string;
-    resource: string;
-    name: string;
-    dryRun: boolean;
-    /** The reason of the failure that was answered. */
-    reason: string | undefined;
-    /** For the audit log. */
-    details: AuditDetails;
-    /** Those of the call; a failure has them too. */
-    warnings: readonly string[];
-  };
 }
 
 /** The context of one request. */
 export type ApiContext = Context<ApiEnv>;
+
+/** Who sent a request, where that was found out before. */
+export function identityOf(c: ApiContext): Identity {
+  const { identity } = c.env.facts;
+  if (identity === undefined) throw new Error('a request without an identity');
+  return identity;
+}
 
 /** The server's parts. */
 export interface ApiDeps {
@@ -83,12 +93,13 @@ export function startCall(
   resource: Resource,
   target: { verb: string; name?: string | undefined; subresource?: string | undefined },
 ): Call {
-  const identity = c.get('identity');
+  const identity = identityOf(c);
   const plural =
     target.subresource === undefined ? resource.plural : `${resource.plural}/${target.subresource}`;
-  c.set('verb', target.verb);
-  c.set('resource', plural);
-  if (target.name !== undefined) c.set('name', target.name);
+  const { facts } = c.env;
+  facts.verb = target.verb;
+  facts.resource = plural;
+  if (target.name !== undefined) facts.name = target.name;
   const attributes = { verb: target.verb, group: resource.group, resource: plural, name: target.name };
   const decision = authorize(identity, attributes, deps.node);
   const refuse = (name: string | undefined, why?: string): never => {
@@ -96,7 +107,7 @@ export function startCall(
   };
   if (!decision.allowed) refuse(target.name);
   const warnings: string[] = [];
-  c.set('warnings', warnings);
+  facts.warnings = warnings;
   return {
     c,
     deps,

@@ -58,7 +58,7 @@ export async function deleteObject(call: Call, name: string): Promise<Response> 
   const { c, resource } = call;
   const form = negotiate(c.req.header('accept'), ['object', 'table', 'partial']);
   const options = await readDeleteOptions(call);
-  c.set('dryRun', options.dryRun);
+  c.env.facts.dryRun = options.dryRun;
   const removal = await removeObject(call, name, options);
   if (removal === undefined) throw notFound(resource, name);
   const { stored, isRemoved } = removal;
@@ -73,7 +73,7 @@ export async function deleteCollection(call: Call): Promise<Response> {
   const form = negotiate(c.req.header('accept'), ['object', 'table', 'partialList']);
   const { items, metadata } = selectPage(call);
   const options = await readDeleteOptions(call);
-  c.set('dryRun', options.dryRun);
+  c.env.facts.dryRun = options.dryRun;
   const removed: StoredObject[] = [];
   for (let at = 0; at < items.length; at += CONCURRENT_REMOVALS) {
     const chunk = items.slice(at, at + CONCURRENT_REMOVALS);

@@ -45,6 +45,9 @@ const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]/u;
  * Throws a 422 Status.
  */
 export function readWriteOptions(c: ApiContext, kind: WriteOptionsKind, isApply = false): WriteOptions {
+  if (!isApply && !c.req.url.includes('?')) {
+    return { dryRun: false, fieldValidation: 'Warn', manager: programOf(c), isForced: false };
+  }
   const causes: StatusCause[] = [];
   const dryRun = readDryRun(c.req.queries('dryRun') ?? [], causes);
   const validation = c.req.query('fieldValidation') ?? '';
@@ -81,13 +84,18 @@ export function readWriteOptions(c: ApiContext, kind: WriteOptionsKind, isApply 
     });
   }
   if (causes.length > 0) throw invalidOptions(kind, causes);
-  const program = (c.req.header('user-agent') ?? 'unknown').split('/', 1)[0] ?? 'unknown';
   return {
     dryRun,
     fieldValidation: validation === 'Strict' || validation === 'Ignore' ? validation : 'Warn',
-    manager: fieldManager === '' ? program.slice(0, MAX_MANAGER) : fieldManager,
+    manager: fieldManager === '' ? programOf(c) : fieldManager,
     isForced: isApply && readBoolean(c, 'force') === true,
   };
+}
+
+/** The program that sends a request, as a manager of fields. */
+function programOf(c: ApiContext): string {
+  const program = (c.req.header('user-agent') ?? 'unknown').split('/', 1)[0] ?? 'unknown';
+  return program.slice(0, MAX_MANAGER);
 }
 
 /** Whether `dryRun` is asked for; other values than All become causes. */

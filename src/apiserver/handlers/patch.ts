@@ -29,7 +29,7 @@ export async function patchObject(call: Call, name: string, subresource: Subreso
   if (type !== JSON_PATCH && type !== MERGE_PATCH)
     throw unsupportedMediaType([JSON_PATCH, MERGE_PATCH, APPLY_PATCH]);
   const options = readWriteOptions(c, 'PatchOptions');
-  c.set('dryRun', options.dryRun);
+  c.env.facts.dryRun = options.dryRun;
   const body = decodeJson(await readBody(c));
   const apply = type === JSON_PATCH ? jsonPatcher(body.value) : mergePatcher(body.value);
   const track = tracker(call, options, subresource);

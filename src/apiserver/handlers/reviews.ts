@@ -2,6 +2,7 @@
 import { badRequest } from '../../api/status.ts';
 import { authorize, rulesOf } from '../auth/roles.ts';
 import { contentType, decodeJson, decodeYaml, readBody, unsupportedMediaType } from './body.ts';
+import { identityOf } from './context.ts';
 import type { ApiContext, ApiDeps } from './context.ts';
 import { fieldBytes, fieldText, decodeEnvelope } from './protobuf.ts';
 import { jsonResponse } from './respond.ts';
@@ -94,7 +95,7 @@ function mayUsePath(path: string, verb: string): boolean {
 /** POST selfsubjectaccessreviews. */
 export async function reviewAccess(c: ApiContext, deps: ApiDeps): Promise<Response> {
   const spec = await readSpec(c, 'SelfSubjectAccessReview');
-  const identity = c.get('identity');
+  const identity = identityOf(c);
   let allowed = false;
   if (spec.resourceAttributes !== undefined) {
     const { verb = '', group = '', resource = '', subresource = '', name = '' } = spec.resourceAttributes;
@@ -119,7 +120,7 @@ export async function reviewAccess(c: ApiContext, deps: ApiDeps): Promise<Respon
 /** POST selfsubjectrulesreviews. */
 export async function reviewRules(c: ApiContext, deps: ApiDeps): Promise<Response> {
   const spec = await readSpec(c, 'SelfSubjectRulesReview');
-  const identity = c.get('identity');
+  const identity = identityOf(c);
   const resourceRules = identity.roles.flatMap((role) =>
     rulesOf(role, deps.node, identity.username).map((rule) => ({
       verbs: rule.verbs,
@@ -139,7 +140,7 @@ export async function reviewRules(c: ApiContext, deps: ApiDeps): Promise<Respons
 /** POST selfsubjectreviews. */
 export async function reviewSelf(c: ApiContext, version: string): Promise<Response> {
   await readSpec(c, 'SelfSubjectReview');
-  const { username, uid, groups } = c.get('identity');
+  const { username, uid, groups } = identityOf(c);
   const userInfo = { username, ...(uid === undefined ? {} : { uid }), groups };
   return review(`authentication.k8s.io/${version}`, 'SelfSubjectReview', undefined, { userInfo });
 }

@@ -117,7 +117,7 @@ export async function createObject(call: Call): Promise<Response> {
   const { c, deps, resource } = call;
   const form = negotiate(c.req.header('accept'), WRITE_FORMS);
   const options = readWriteOptions(c, 'CreateOptions');
-  c.set('dryRun', options.dryRun);
+  c.env.facts.dryRun = options.dryRun;
   const body = await readObjectBody(c);
   const decoded = decodeObject(resource, body.value);
   checkFields(call, options, fieldProblems(decoded, body.repeated));
@@ -135,7 +135,7 @@ export async function createObject(call: Call): Promise<Response> {
       metadata.managedFields,
     );
     const name = object.metadata.name ?? '';
-    c.set('name', name);
+    c.env.facts.name = name;
     try {
       const { source } = await writeObject(call, name, options.dryRun, (current) => {
         if (current !== undefined) throw alreadyExists(resource, name, isBeingDeleted(current));
@@ -165,7 +165,7 @@ export async function updateObject(call: Call, name: string, subresource: Subres
   const { c, resource } = call;
   const form = negotiate(c.req.header('accept'), WRITE_FORMS);
   const options = readWriteOptions(c, 'UpdateOptions');
-  c.set('dryRun', options.dryRun);
+  c.env.facts.dryRun = options.dryRun;
   const body = await readObjectBody(c);
   const decoded = decodeObject(resource, body.value);
   checkFields(call, options, fieldProblems(decoded, body.repeated));

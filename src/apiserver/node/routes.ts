@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { forbidden, statusError, unauthorized } from '../../api/status.ts';
 import { authorize, ROLES } from '../auth/roles.ts';
 import type { Role } from '../auth/roles.ts';
+import { identityOf } from '../handlers/context.ts';
 import type { ApiContext, ApiDeps } from '../handlers/context.ts';
 import { jsonResponse, textResponse } from '../handlers/respond.ts';
 import { isSignedBy } from '../pki/authority.ts';
@@ -47,8 +48,8 @@ export function publicKeyHash(certificatePem: string): string {
 }
 
 function label(c: ApiContext, verb: string, resource: string): void {
-  c.set('verb', verb);
-  c.set('resource', `node/${resource}`);
+  c.env.facts.verb = verb;
+  c.env.facts.resource = `node/${resource}`;
 }
 
 /** Paths that work without credentials: they give what is public, or take a join token. */
@@ -71,10 +72,10 @@ export function addOpenNodeRoutes(routes: Routes, joining: Routes, node: NodeDep
     if (token === undefined) throw unauthorized();
     const fields = await readFields(c);
     const name = nodeField(fields);
-    c.set('name', name);
+    c.env.facts.name = name;
     const publicKey = textField(fields, 'publicKey', MAX_KEY_LENGTH);
     const grant = await node.tokens.redeem(token, name);
-    c.set('identity', { username: `join-token:${grant.id}`, groups: [], roles: [] });
+    c.env.facts.identity = { username: `join-token:${grant.id}`, groups: [], roles: [] };
     const by = `join-token ${grant.id}`;
     const certificate = await node.issued.issue({ node: name, role: grant.role, publicKey, by });
     return jsonResponse({ node: name, role: grant.role, certificate, ca: node.trust() }, 201);
@@ -85,7 +86,7 @@ export function addOpenNodeRoutes(routes: Routes, joining: Routes, node: NodeDep
 export function addNodeRoutes(routes: Routes, deps: ApiDeps, node: NodeDeps): void {
   const allow = (c: ApiContext, verb: string, resource: string): void => {
     label(c, verb, resource);
-    const identity = c.get('identity');
+    const identity = identityOf(c);
     const attributes = { verb, group: GROUP, resource };
     if (!authorize(identity, attributes, deps.node).allowed)
       throw forbidden({ user: identity.username, ...attributes });
@@ -118,9 +119,9 @@ export function addNodeRoutes(routes: Routes, deps: ApiDeps, node: NodeDeps): vo
     allow(c, 'create', 'certificates');
     const fields = await readFields(c);
     const subject = { node: nodeField(fields), role: roleField(fields) };
-    c.set('name', subject.node);
+    c.env.facts.name = subject.node;
     const publicKey = textField(fields, 'publicKey', MAX_KEY_LENGTH);
-    const certificate = await node.issued.issue({ ...subject, publicKey, by: c.get('identity').username });
+    const certificate = await node.issued.issue({ ...subject, publicKey, by: identityOf(c).username });
     return jsonResponse({ ...subject, certificate, ca: node.trust() }, 201);
   });
   routes.post('/edge/v1/certificates/ssh', async (c) => {
@@ -133,16 +134,16 @@ export function addNodeRoutes(routes: Routes, deps: ApiDeps, node: NodeDeps): vo
   routes.post('/edge/v1/certificates/renew', async (c) => {
     label(c, 'update', 'certificates');
     const subject = ownSubject(c, node);
-    c.set('name', subject.node);
+    c.env.facts.name = subject.node;
     const publicKey = textField(await readFields(c), 'publicKey', MAX_KEY_LENGTH);
-    const certificate = await node.issued.issue({ ...subject, publicKey, by: c.get('identity').username });
+    const certificate = await node.issued.issue({ ...subject, publicKey, by: identityOf(c).username });
     return jsonResponse({ ...subject, certificate, ca: node.trust() }, 201);
   });
 }
 
 /** The subject of the certificate that a request came with; throws a 403 Status when this node did not sign it. */
 function ownSubject(c: ApiContext, node: NodeDeps): { node: string; role: Role } {
-  const { username, groups } = c.get('identity');
+  const { username, groups } = identityOf(c);
   const raw = (c.env.incoming?.socket as Partial<TLSSocket> | undefined)?.getPeerCertificate?.()?.raw;
   const authority = node.authority();
   const [, role, name] = /^edge:([a-z]+):(.+)$/u.exec(username) ?? [];

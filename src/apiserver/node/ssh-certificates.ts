@@ -1,6 +1,7 @@
 /** SSH user certificates over the node's own API: reads the request, signs, and tells the audit log for whom. */
 import { badRequest } from '../../api/status.ts';
 import { rfc3339 } from '../../lib/clock.ts';
+import { identityOf } from '../handlers/context.ts';
 import type { ApiContext } from '../handlers/context.ts';
 import { jsonResponse } from '../handlers/respond.ts';
 import type { SshAuthority } from '../pki/ssh-authority.ts';
@@ -31,13 +32,13 @@ export async function issueSshCertificate(c: ApiContext, authority: SshAuthority
     publicKey: textField(fields, 'publicKey', MAX_KEY_LENGTH),
     principals,
     lifetimeMs: ttlMs,
-    user: c.get('identity').username,
+    user: identityOf(c).username,
     forceCommand,
     sourceAddress,
   });
   const { certificate, serial, keyId } = signed;
   const validBefore = rfc3339(signed.validBefore);
-  c.set('details', { kind: 'ssh', serial, principals, validBefore });
+  c.env.facts.details = { kind: 'ssh', serial, principals, validBefore };
   const validAfter = rfc3339(signed.validAfter);
   return jsonResponse({ certificate, serial, keyId, principals, validAfter, validBefore }, 201);
 }

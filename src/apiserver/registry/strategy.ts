@@ -136,14 +136,10 @@ function withStatus(current: KubeObject, incoming: KubeObject): KubeObject {
 }
 
 function withMain(current: KubeObject, incoming: KubeObject): KubeObject {
-  const { apiVersion, kind, status: _ignored, metadata, ...rest } = incoming;
-  const next: KubeObject = {
-    apiVersion,
-    kind,
-    metadata: { ...serverMetadata(current.metadata), ...clientMetadata(metadata) },
-    ...rest,
-  };
+  const metadata = { ...serverMetadata(current.metadata), ...clientMetadata(incoming.metadata) };
+  const next: KubeObject = { ...incoming, metadata };
   if (current.status !== undefined) next.status = current.status;
+  else if (incoming.status !== undefined) delete next.status;
   return next;
 }
 

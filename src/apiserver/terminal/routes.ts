@@ -72,12 +72,12 @@ export function addTerminalRoutes(app: Hono<ApiEnv>, deps: TerminalRoutesDeps): 
   const enter = (c: ApiContext, roles: readonly Role[]): Admission => {
     const { authorization, origin, host } = c.req.header();
     const admission = admit({ authorization, origin, host }, roles, rules);
-    c.set('identity', admission.identity);
+    c.env.facts.identity = admission.identity;
     return admission;
   };
   const label = (c: ApiContext, verb: string, resource: string): void => {
-    c.set('verb', verb);
-    c.set('resource', resource);
+    c.env.facts.verb = verb;
+    c.env.facts.resource = resource;
   };
 
   // audited by the gateway, with its outcome
@@ -110,7 +110,7 @@ export function addTerminalRoutes(app: Hono<ApiEnv>, deps: TerminalRoutesDeps): 
     label(c, 'create', 'nodemaintenances/ticket');
     const admission = enter(c, TERMINAL_ROLES);
     const name = textOf(await readFields(c), 'nm_name', 300);
-    c.set('name', name);
+    c.env.facts.name = name;
     const ticket = gateway.ticket(admission, name);
     c.header('cache-control', 'no-store');
     return c.json({ code: 200, data: { ticket, expires_in: TICKET_LIFETIME_MS / 1000 } });
@@ -145,7 +145,7 @@ export function addTerminalRoutes(app: Hono<ApiEnv>, deps: TerminalRoutesDeps): 
   });
   app.get('/terminal/api/recordings/:name', async (c) => {
     const name = c.req.param('name');
-    c.set('name', name);
+    c.env.facts.name = name;
     const text = await recordingsOf(c, 'get').read(name);
     if (text === undefined) throw statusError('NotFound', 'there is no recording of this name');
     return c.body(text, 200, {
