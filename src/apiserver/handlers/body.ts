@@ -61,7 +61,9 @@ function readIncoming(
     incoming.on('end', () =>
       resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)),
     );
-    incoming.on('close', () => reject(badRequest('the request body was cut short'))); // it has ended before, or never will
+    incoming.on('close', () => {
+      if (!incoming.readableEnded) reject(badRequest('the request body was cut short'));
+    });
   });
 }
 
