@@ -23,13 +23,16 @@ export const pick = <T>(list: readonly T[]): T => list[below(list.length)] as T;
  * Calls `once` with one input after the other until the time or the number is reached; a failure names the seed. What
  * memory the process had after the first hundred thousand inputs, and has at the end, is told: it should not grow.
  */
-export async function fuzz(name: string, once: () => void): Promise<void> {
+export async function fuzz(name: string, once: () => void | Promise<void>): Promise<void> {
   const end = performance.now() + TIME_MS;
   let inputs = 0;
   let settledMiB: number | undefined;
   try {
     while (INPUTS > 0 ? inputs < INPUTS : performance.now() < end) {
-      for (let count = 0; count < BATCH; count++) once();
+      for (let count = 0; count < BATCH; count++) {
+        const waiting = once();
+        if (waiting !== undefined) await waiting;
+      }
       inputs += BATCH;
       if (inputs === SETTLED_AFTER) settledMiB = residentMiB();
       await new Promise((resolve) => {
