@@ -116,6 +116,16 @@ function assertRising(watch: Watch): void {
   );
 }
 
+test('what is listed of a new server has a version to watch from: 0 would mean any, and hide a deletion', async (t) => {
+  const { resourceVersion } = (await api.send('GET', ROUTERS)).object.metadata;
+  assert.equal(resourceVersion, String(api.store.floor), 'nothing was written yet');
+  await create('w0');
+  await remove('w0');
+  const watch = await open(t, `resourceVersion=${resourceVersion}`);
+  await watch.waitForCount(2);
+  assert.deepEqual(watch.shown, ['ADDED w0', 'DELETED w0']);
+});
+
 test('headers come before the first event, and changes follow in order with rising versions', async (t) => {
   const watch = await open(t, `resourceVersion=${api.store.revision}`);
   assert.equal(watch.response.statusCode, 200);

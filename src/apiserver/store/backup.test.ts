@@ -150,7 +150,7 @@ test('a restore that the disk refuses changes nothing', async () => {
   );
   assert.equal(store.list('routers').length, 2);
   await put(store, 'c', 1);
-  assert.equal(store.revision, 3);
+  assert.equal(store.revision, 4);
   fault.isOn = false;
   await store.close();
 });
@@ -190,8 +190,8 @@ test('a check finds a sound store sound, names what is damaged, and never writes
   };
   const sound = await checkStore(files, copy);
   assert.deepEqual(sound.problems, []);
-  assert.match(sound.lines.join('\n'), /checkpoint: .*revision 10, 10 objects/u);
-  assert.match(sound.lines.join('\n'), /newest acknowledged revision: 11/u);
+  assert.match(sound.lines.join('\n'), /checkpoint: .*revision 11, 10 objects/u);
+  assert.match(sound.lines.join('\n'), /newest acknowledged revision: 12/u);
   const journals = readdirSync(copy).filter((name) => name.startsWith('journal-'));
   const journal = journals.sort().at(-1) ?? '';
   writeFileSync(join(copy, journal), 'garbage', { flag: 'a' });

@@ -8,7 +8,7 @@ import type { FileLayer } from './files.ts';
 import { imageProblems } from './image-check.ts';
 import { journalName, journalStarts } from './journal.ts';
 import { decodeJournal } from './journal-frames.ts';
-import { replayJournals } from './replay.ts';
+import { initialRevision, replayJournals } from './replay.ts';
 import { SqliteImage } from './sqlite.ts';
 
 /** What a check found. */
@@ -32,7 +32,7 @@ export async function checkStoreFiles(dir: string): Promise<CheckReport> {
 export async function checkStore(files: FileLayer, dir: string): Promise<CheckReport> {
   const report: CheckReport = { lines: [], problems: [] };
   const names = await files.list(dir);
-  let after = 0;
+  let after = initialRevision(names);
   let image: SqliteImage | undefined;
   try {
     const checkpoint = await loadCheckpoint(files, dir);

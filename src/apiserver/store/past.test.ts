@@ -66,8 +66,8 @@ test('watches resume from before the last checkpoints, and unchanged objects are
   const here = world(t);
   await threeRuns(here);
   const store = await here.open();
-  assert.deepEqual(revisions(store), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-  assert.equal(store.history('routers', 8, 1)[0]?.stored, store.get('routers', 'r3'));
+  assert.deepEqual(revisions(store), [2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  assert.equal(store.history('routers', 9, 1)[0]?.stored, store.get('routers', 'r3'));
   await store.close();
   for (const name of journals(here.dir).slice(0, -1)) {
     const { soundBytes } = decodeJournal(readFileSync(join(here.dir, name)));
@@ -81,26 +81,26 @@ test('a kept journal that is damaged or gone costs the history before it, and no
   const second = join(here.dir, journals(here.dir)[1] ?? '');
   const data = readFileSync(second);
   const whole = Buffer.from(data);
-  data[data.indexOf('"r":5') + 1] = 0; // of its records 4, 5 and 6
+  data[data.indexOf('"r":6') + 1] = 0; // of its records 5, 6 and 7
   writeFileSync(second, data);
   const { problems, lines } = await checkStore(systemFiles, here.dir);
   assert.deepEqual(problems, []);
   assert.match(
     lines.join('\n'),
-    /journal-0{15}4\.log: .*damaged at byte \d+; only for watches to resume from/u,
+    /journal-0{15}5\.log: .*damaged at byte \d+; only for watches to resume from/u,
   );
   const damaged = await here.open();
-  assert.deepEqual(revisions(damaged), [7, 8, 9]);
+  assert.deepEqual(revisions(damaged), [8, 9, 10]);
   assert.equal(damaged.list('routers').length, 3);
-  assert.match(here.log.join('\n'), /kept for watches.*journal-0{15}4\.log/u);
+  assert.match(here.log.join('\n'), /kept for watches.*journal-0{15}5\.log/u);
   await damaged.close();
   writeFileSync(second, whole);
   const mended = await here.open();
-  assert.equal(revisions(mended)[0], 1);
+  assert.equal(revisions(mended)[0], 2);
   await mended.close();
   rmSync(second);
   const gone = await here.open();
-  assert.deepEqual(revisions(gone), [7, 8, 9]);
+  assert.deepEqual(revisions(gone), [8, 9, 10]);
   await gone.close();
 });
 
@@ -109,8 +109,8 @@ test('a history that ends before the checkpoint is not used', async (t) => {
   await threeRuns(here);
   rmSync(join(here.dir, journals(here.dir)[2] ?? ''));
   const store = await here.open();
-  assert.equal(store.floor, 9);
-  assert.equal(store.revision, 9);
+  assert.equal(store.floor, 10);
+  assert.equal(store.revision, 10);
   await store.close();
 });
 
@@ -118,12 +118,12 @@ test('journals go when the history has moved on, and are few however short they 
   const here = world(t);
   await threeRuns(here);
   const store = await here.open(4);
-  for (let at = 10; at <= 13; at++) await put(store, 'r1', at);
-  await waitFor(() => store.floor >= 9, { what: 'the history to be cut' });
+  for (let at = 0; at < 4; at++) await put(store, 'r1', at);
+  await waitFor(() => store.floor >= 10, { what: 'the history to be cut' });
   await store.close();
   assert.deepEqual(
     journals(here.dir).map((name) => Number(name.slice(8, 24))),
-    [10, 14],
+    [11, 15],
   );
   const starts = Array.from({ length: 300 }, (_, at) => at + 1);
   assert.deepEqual(unneededJournals(starts, 299, 0), starts.slice(0, 44));
@@ -154,29 +154,29 @@ test('the history that checkpoints once held is read from them', async (t) => {
   await put(store, 'a', 1);
   await put(store, 'a', 2);
   await put(store, 'a', 3);
-  const { json } = store.history('routers', 1, 1)[0]?.stored ?? assert.fail();
+  const { json } = store.history('routers', 2, 1)[0]?.stored ?? assert.fail();
   await store.close();
   const name = readdirSync(here.dir).find((entry) => entry.startsWith('checkpoint-')) ?? '';
   const { Database } = await initSqlJs();
   const image = new Database(readFileSync(join(here.dir, name)));
   const event = 'INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)';
-  image.run(event, [2, 'routers', 'a', 'MODIFIED', Date.now(), json, null]);
-  image.run(event, [3, 'routers', 'a', 'MODIFIED', Date.now(), '', '{"n":"2"}']);
-  image.run("UPDATE meta SET value = 1 WHERE key = 'floor'");
+  image.run(event, [3, 'routers', 'a', 'MODIFIED', Date.now(), json, null]);
+  image.run(event, [4, 'routers', 'a', 'MODIFIED', Date.now(), '', '{"n":"2"}']);
+  image.run("UPDATE meta SET value = 2 WHERE key = 'floor'");
   const older = image.export();
   image.close();
   for (const entry of readdirSync(here.dir)) rmSync(join(here.dir, entry));
   const digest = (await imageDigest(older)).slice(0, 16);
-  writeFileSync(join(here.dir, `checkpoint-0000000000000003-${digest}.db`), older);
+  writeFileSync(join(here.dir, `checkpoint-0000000000000004-${digest}.db`), older);
   const next = await here.open();
-  assert.equal(next.floor, 1);
-  const [second, third] = next.history('routers', 1, 10);
+  assert.equal(next.floor, 2);
+  const [second, third] = next.history('routers', 2, 10);
   assert.equal(second?.stored.json, json);
   assert.equal(third?.stored, next.get('routers', 'a'));
   assert.deepEqual(third?.previousLabels, { n: '2' });
   await put(next, 'a', 4);
   await next.close();
   const last = await here.open();
-  assert.deepEqual(revisions(last), [4], 'what only the old checkpoint held is gone with it');
+  assert.deepEqual(revisions(last), [5], 'what only the old checkpoint held is gone with it');
   await last.close();
 });

@@ -9,7 +9,7 @@ import { Journal } from './journal.ts';
 import type { JournalRecord } from './journal-frames.ts';
 import { ObjectIndex } from './object-index.ts';
 import { addRecord, readPast } from './past.ts';
-import { replayJournals } from './replay.ts';
+import { initialRevision, replayJournals } from './replay.ts';
 import { SqliteImage } from './sqlite.ts';
 import { StoredObject } from './store.ts';
 
@@ -69,7 +69,10 @@ function apply(records: readonly JournalRecord[], state: Loaded): void {
 async function loadState(files: FileLayer, dir: string, limits: HistoryLimits, log: Logger): Promise<Loaded> {
   const checkpoint = await loadCheckpoint(files, dir);
   const objects = new ObjectIndex();
-  if (checkpoint === undefined) return { revision: 0, objects, history: new History(limits, 0), bytes: 0 };
+  if (checkpoint === undefined) {
+    const revision = initialRevision(await files.list(dir));
+    return { revision, objects, history: new History(limits, revision), bytes: 0 };
+  }
   const { path, revision } = checkpoint;
   const image = await SqliteImage.open(checkpoint.image);
   try {

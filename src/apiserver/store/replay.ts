@@ -16,6 +16,14 @@ function missing(path: string, revision: number, instead: string, dir: string): 
   );
 }
 
+/** The revision of a store that nothing was written to: to clients 0 is no revision but any. */
+const FIRST_REVISION = 1;
+
+/** The revision that the store of these files began with, when no checkpoint says so; stores once began with 0. */
+export function initialRevision(names: readonly string[]): number {
+  return journalStarts(names)[0] === FIRST_REVISION ? 0 : FIRST_REVISION;
+}
+
 /** What recovery found in the journal files above a revision. */
 export interface Replay {
   records: JournalRecord[];

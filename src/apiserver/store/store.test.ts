@@ -93,7 +93,7 @@ test('acknowledged writes are there after a crash, with their revisions', async 
   await Promise.all(Array.from({ length: 50 }, (_, at) => put(store, `r${at}`, at)));
   await remove(store, 'r7');
   const copy = await open(await crashCopy(dir));
-  assert.equal(copy.revision, 51);
+  assert.equal(copy.revision, 52);
   assert.equal(copy.list('routers').length, 49);
   assert.equal(valueOf(copy, 'r49'), 49);
   assert.equal(copy.get('routers', 'r7'), undefined);
@@ -118,7 +118,7 @@ test('objects come back from the journal as they were written, whatever is in th
   const copy = await open(await crashCopy(dir));
   const events = (from: DurableStore) =>
     from
-      .history('routers', 0, 10)
+      .history('routers', from.floor, 10)
       .map(({ type, stored, previousLabels }) => [type, previousLabels, stored.json]);
   assert.deepEqual(events(copy), events(store));
   assert.equal(copy.get('routers', 'a')?.json, store.get('routers', 'a')?.json);
@@ -134,10 +134,36 @@ test('a stopped store is a checkpoint and an empty journal, and goes on with the
   await first.close();
   assert.equal(readFileSync(journalPath(dir)).length, 0);
   const second = await open(dir);
-  assert.equal(second.revision, 2);
+  assert.equal(second.revision, 3);
   const { stored } = await put(second, 'a', 2);
-  assert.equal(stored?.revision, 3, 'the revision of the deletion is not used again');
+  assert.equal(stored?.revision, 4, 'the revision of the deletion is not used again');
   await second.close();
+});
+
+test('a new store has a revision that clients can watch from, and so has one that a crash left without writes', async () => {
+  const dir = await makeDirectory();
+  const store = await open(dir);
+  assert.equal(store.revision, 1);
+  const copy = await open(await crashCopy(dir));
+  assert.equal(copy.revision, 1);
+  await put(copy, 'a', 1);
+  assert.deepEqual(
+    copy.history('routers', 1, 10).map((change) => change.stored.revision),
+    [2],
+  );
+  await copy.close();
+  await store.close();
+});
+
+test('a store that began at revision 0, without a checkpoint yet, is read as it is', async () => {
+  const dir = await makeDirectory();
+  await systemFiles.makeDirectory(dir);
+  const record = { r: 1, t: 'ADDED', k: 'routers', n: 'a', at: 0, l: null, o: object('a', 1) };
+  writeFileSync(join(dir, 'journal-0000000000000001.log'), encodeFrame([JSON.stringify(record)]));
+  const store = await open(dir);
+  assert.equal(store.revision, 1);
+  assert.equal(valueOf(store, 'a'), 1);
+  await store.close();
 });
 
 test('a write sees the ones queued before it, and a throw fails that write alone', async () => {
@@ -165,8 +191,8 @@ test('a write that keeps the state writes nothing', async () => {
   const bytes = store.sizes.journalBytes;
   const result = await store.write('routers', 'a', () => ({ action: 'keep' }));
   assert.equal(result.changed, undefined);
-  assert.equal(result.stored?.revision, 1);
-  assert.equal(store.revision, 1);
+  assert.equal(result.stored?.revision, 2);
+  assert.equal(store.revision, 2);
   assert.equal(store.sizes.journalBytes, bytes);
   await store.close();
 });
@@ -211,7 +237,7 @@ test('a torn tail is cut from the file, and writes go on behind it', async () =>
   await put(second, 'a', 3);
   const third = await open(await crashCopy(crashed));
   assert.equal(valueOf(third, 'a'), 3);
-  assert.equal(third.revision, 2);
+  assert.equal(third.revision, 3);
   await third.close();
   await second.close();
 });
@@ -413,10 +439,10 @@ for (const at of ['write', 'sync', 'truncate'] as const) {
       assert.match(String(result.reason), /journal-.*no space left on device/u);
     }
     assert.equal(valueOf(store, 'a'), 1);
-    assert.equal(store.revision, 1);
+    assert.equal(store.revision, 2);
     assert.deepEqual(
-      store.history('routers', 0, 10).map((change) => change.stored.revision),
-      [1],
+      store.history('routers', 1, 10).map((change) => change.stored.revision),
+      [2],
     );
     if (at !== 'truncate') {
       const left = readFileSync(journalPath(dir));
@@ -425,7 +451,7 @@ for (const at of ['write', 'sync', 'truncate'] as const) {
     }
     fault.at = undefined;
     const { stored } = await put(store, 'a', 3);
-    assert.equal(stored?.revision, 2);
+    assert.equal(stored?.revision, 3);
     const recovered = await open(await crashCopy(dir));
     assert.equal(valueOf(recovered, 'a'), 3);
     assert.equal(recovered.get('routers', 'b'), undefined);
@@ -441,15 +467,15 @@ test('history resumes after any revision, over a restart, and refuses what was c
   for (let at = 1; at <= 15; at++) await put(first, `r${at % 3}`, at, { n: String(at) });
   await first.close();
   const second = await open(dir, { history });
-  const changes = second.history('routers', 10, 100);
+  const changes = second.history('routers', 11, 100);
   assert.deepEqual(
     changes.map((change) => change.stored.revision),
-    [11, 12, 13, 14, 15],
+    [12, 13, 14, 15, 16],
   );
   assert.deepEqual(changes[0]?.previousLabels, { n: '8' });
   assert.deepEqual(
-    second.history('routers', 10, 2).map((change) => change.stored.revision),
-    [11, 12],
+    second.history('routers', 11, 2).map((change) => change.stored.revision),
+    [12, 13],
   );
   for (let at = 16; at <= 40; at++) await put(second, 'r0', at);
   assert.ok(second.floor > 0);
@@ -457,7 +483,7 @@ test('history resumes after any revision, over a restart, and refuses what was c
     () => second.history('routers', second.floor - 1, 1),
     (err: unknown) => errorCode(err) === 'EDGE_ERR_STORE_COMPACTED',
   );
-  assert.equal(second.history('routers', second.floor, 100).length, 40 - second.floor);
+  assert.equal(second.history('routers', second.floor, 100).length, 41 - second.floor);
   await second.close();
   const third = await open(dir, { history });
   assert.ok(third.floor > 0, 'the floor survives');
@@ -476,7 +502,7 @@ test('subscribers see every change of their resource once, in order, until they 
   await Promise.all([put(store, 'a', 2), put(store, 'b', 1), remove(store, 'a')]);
   subscription.stop();
   await put(store, 'c', 1);
-  assert.deepEqual(seen, ['ADDED a 1', 'MODIFIED a 3', 'ADDED b 4', 'DELETED a 5']);
+  assert.deepEqual(seen, ['ADDED a 2', 'MODIFIED a 4', 'ADDED b 5', 'DELETED a 6']);
   await store.close();
 });
 
@@ -520,11 +546,11 @@ test('a wall clock that jumps years either way costs neither writes nor the hist
   for (let at = 1; at <= 40; at++) {
     wall += at % 2 === 0 ? 3 * year : -5 * year;
     const { stored } = await put(store, 'a', at);
-    assert.equal(stored?.revision, at);
+    assert.equal(stored?.revision, at + 1);
   }
   assert.ok(store.revision - store.floor >= 10, `floor ${store.floor}`);
   await store.close();
   const again = await open(dir);
-  assert.equal(again.revision, 40);
+  assert.equal(again.revision, 41);
   await again.close();
 });
