@@ -259,7 +259,7 @@ test('tokens, the audit log and metrics', async (t) => {
   });
   assert.equal(await send('sesame-1', 'GET', ROUTERS), 401);
   const metrics = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
-  assert.match(metrics, /^edge_store_revision 1$/mu);
+  assert.match(metrics, /^edge_store_revision 2$/mu);
   assert.match(metrics, /^edge_apiserver_requests_total\{verb="create",resource="routers",code="201"\} 1$/mu);
   const read = (): Record<string, unknown>[] =>
     readFileSync(auditLog, 'utf8')
