@@ -188,6 +188,9 @@ test('large answers are compressed for clients that can read it, small ones neve
   assert.equal(large.headers.get('content-encoding'), 'gzip');
   assert.ok(Number(large.headers.get('content-length')) < 20_000);
   assert.equal(((await large.json()) as { metadata: { name: string } }).metadata.name, 'big');
+  const indented = await get(`${ROUTERS}/big?pretty=true`, 'gzip');
+  assert.equal(indented.headers.get('content-encoding'), 'gzip', 'for people, too');
+  assert.match(await indented.text(), /^\{\n {2}"/u);
   for (const [path, encoding] of [
     [`${ROUTERS}/big`, 'identity'],
     [`${ROUTERS}/big`, 'gzip;q=0'],

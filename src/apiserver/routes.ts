@@ -54,6 +54,7 @@ export interface AllRoutes {
 
 /** The routes of an application, still without any. */
 export function createRoutes(app: Hono<ApiEnv>, deps: ApiDeps): AllRoutes {
+  app.onError((err, c) => failure(err, c, deps)); // of what is around handlers
   const routes = (inner: (handler: Handler) => Handler): Routes =>
     new Routes(app, (handler) => observed(inner(handler), deps));
   return {
@@ -156,6 +157,8 @@ async function limited(
 
 /** An answer as its reader likes it. */
 function inForm(c: ApiContext, response: Response): Response | Promise<Response> {
-  if (isForPeople(c)) return indentForPeople(c, response);
-  return c.req.method === 'GET' ? compressLarge(c, response) : response;
+  const isRead = c.req.method === 'GET';
+  if (!isForPeople(c)) return isRead ? compressLarge(c, response) : response;
+  const shown = indentForPeople(c, response);
+  return isRead ? shown.then((indented) => compressLarge(c, indented)) : shown;
 }

@@ -59,7 +59,7 @@ async function makeStore(): Promise<MemoryDirectory> {
     return new StoredObject('routers', name, Number(metadata.resourceVersion), json);
   });
   const image = await encodeState({ revision: CHECKPOINT, objects });
-  await saveCheckpoint(files, DIR, CHECKPOINT, image, () => 0);
+  await saveCheckpoint({ files, dir: DIR, log: silentLogger }, CHECKPOINT, image, () => 0);
   return contents;
 }
 
@@ -153,9 +153,8 @@ test('journals of any bytes', async () => {
       assert.deepEqual([r, n, json], [at + 1, nameAt(at + 1), jsonAt(at + 1)]);
     assert.ok(soundBytes + tornBytes <= data.length);
     const after = below(8);
-    const left = decodeJournal(data, after);
+    const left = decodeJournal(data, { after, bytes: pick([Infinity, below(1000)]) });
     assert.equal(left.soundBytes, soundBytes);
     assert.deepEqual(left.records, records.slice(records.length - left.records.length));
-    assert.ok(left.records.length >= records.length - after);
   });
 });

@@ -5,15 +5,22 @@ import type { FileLayer } from '../../src/apiserver/store/files.ts';
 /** What a directory holds, by name. Contents are replaced, never changed, so that a copy of the map is a copy of it all. */
 export type MemoryDirectory = Map<string, Buffer>;
 
-/** The one directory of `contents`, whatever it is called. */
-export function memoryFiles(contents: MemoryDirectory): FileLayer {
+/** The one directory of `contents`, whatever it is called; `capacity` bytes fit into it. */
+export function memoryFiles(contents: MemoryDirectory, capacity = Infinity): FileLayer {
   const read = (path: string): Buffer => {
     const data = contents.get(basename(path));
     if (data === undefined)
       throw Object.assign(new Error(`ENOENT: no such file, open '${path}'`), { code: 'ENOENT' });
     return data;
   };
-  const set = (path: string, data: Uint8Array): void => void contents.set(basename(path), Buffer.from(data));
+  const set = (path: string, data: Uint8Array): void => {
+    const name = basename(path);
+    let bytes = data.length;
+    for (const [other, content] of contents) if (other !== name) bytes += content.length;
+    if (bytes > capacity && data.length > (contents.get(name)?.length ?? 0))
+      throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' });
+    contents.set(name, Buffer.from(data));
+  };
   return {
     makeDirectory: () => Promise.resolve(),
     list: () => Promise.resolve([...contents.keys()]),

@@ -51,12 +51,10 @@ function readIncoming(
     const chunks: Buffer[] = [];
     let bytes = 0;
     incoming.on('data', (chunk: Buffer) => {
+      const isOver = bytes > maxBytes; // what follows is dropped
       bytes += chunk.length;
       if (bytes <= maxBytes) chunks.push(chunk);
-      else {
-        chunks.length = 0;
-        reject(tooLarge(maxBytes)); // what follows is dropped
-      }
+      else if (!isOver) reject(tooLarge(maxBytes));
     });
     incoming.on('end', () =>
       resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)),

@@ -12,6 +12,7 @@ const MAX_LEVELS = 256;
 function hasLevels(value: unknown, most: number): boolean {
   if (typeof value !== 'object' || value === null) return true;
   if (most === 0) return false;
+  if (Array.isArray(value)) return value.every((entry) => hasLevels(entry, most - 1));
   for (const name in value) if (!hasLevels((value as Record<string, unknown>)[name], most - 1)) return false;
   return true;
 }

@@ -3,11 +3,11 @@
  * Nothing of a backup is used before all of it was checked.
  */
 import { imageDigest } from './checkpoint.ts';
-import type { Snapshot } from './durable-store.ts';
 import { badBackup } from './errors.ts';
 import { imageProblems } from './image-check.ts';
 import { SqliteImage } from './sqlite.ts';
 import type { ObjectRow } from './sqlite.ts';
+import type { Snapshot } from './state.ts';
 
 const FORMAT = 'edge-backup/v1';
 /** The first line is about 250 bytes; a file without a line end must not be searched to its end. */

@@ -8,7 +8,7 @@ import type { FileLayer } from './files.ts';
 import { imageProblems } from './image-check.ts';
 import { journalName, journalStarts } from './journal.ts';
 import { decodeJournal } from './journal-frames.ts';
-import { initialRevision, replayJournals } from './replay.ts';
+import { replayJournals } from './replay.ts';
 import { SqliteImage } from './sqlite.ts';
 
 /** What a check found. */
@@ -32,7 +32,7 @@ export async function checkStoreFiles(dir: string): Promise<CheckReport> {
 export async function checkStore(files: FileLayer, dir: string): Promise<CheckReport> {
   const report: CheckReport = { lines: [], problems: [] };
   const names = await files.list(dir);
-  let after = initialRevision(names);
+  let after: number | undefined;
   let image: SqliteImage | undefined;
   try {
     const checkpoint = await loadCheckpoint(files, dir);
@@ -49,13 +49,17 @@ export async function checkStore(files: FileLayer, dir: string): Promise<CheckRe
     }
     const starts = journalStarts(names);
     for (const [at, start] of starts.entries()) {
-      const isInside = (starts[at + 1] ?? Infinity) <= after + 1;
-      const line = describeJournal(journalName(start), await files.read(join(dir, journalName(start))));
-      report.lines.push(isInside ? `${line}; only for watches to resume from` : line);
+      const name = journalName(start);
+      const isInside = (starts[at + 1] ?? Infinity) <= (after ?? 0) + 1;
+      const data = await files.read(join(dir, name)).catch((err: unknown) => {
+        if (!isInside) throw err;
+        report.lines.push(`journal: ${name}: ${errorMessage(err)}; only for watches to resume from`);
+      });
+      if (data !== undefined) report.lines.push(describeJournal(name, data, isInside));
     }
     // the same judgement as at a start, across files
-    const { records } = await replayJournals(files, dir, after, silentLogger);
-    const newest = records.at(-1)?.r ?? after;
+    const { began, records } = await replayJournals(files, dir, after, silentLogger);
+    const newest = records.at(-1)?.r ?? began;
     report.lines.push(`newest acknowledged revision: ${newest} (${records.length} changes in the journal)`);
   } catch (err) {
     report.problems.push(errorMessage(err));
@@ -65,15 +69,16 @@ export async function checkStore(files: FileLayer, dir: string): Promise<CheckRe
   return report;
 }
 
-function describeJournal(name: string, data: Buffer): string {
+function describeJournal(name: string, data: Buffer, isInside: boolean): string {
   const { records, tornBytes, resumesAt } = decodeJournal(data);
   const [first, last] = [records[0]?.r, records.at(-1)?.r];
   const range = first === undefined || last === undefined ? 'no changes' : `revisions ${first} to ${last}`;
   const tail =
     tornBytes === 0
       ? ''
-      : resumesAt === undefined
+      : resumesAt === undefined && !isInside
         ? `, ${tornBytes} bytes of a write that was never acknowledged`
         : `, damaged at byte ${data.length - tornBytes}`;
-  return `journal: ${name}: ${range}, ${data.length} bytes${tail}`;
+  const use = isInside ? '; only for watches to resume from' : '';
+  return `journal: ${name}: ${range}, ${data.length} bytes${tail}${use}`;
 }

@@ -1,12 +1,21 @@
 /** Checkpoints: whole SQLite images, named by revision and checksum, written so that a crash leaves the old or the new. */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { damaged, writeFailed } from './errors.ts';
+import type { Logger } from '../../lib/log.ts';
+import { damaged, isOutOfSpace, writeFailed } from './errors.ts';
+import { removeLeftover } from './files.ts';
 import type { FileLayer } from './files.ts';
 import { journalName, journalStarts } from './journal.ts';
 import { unneededJournals } from './past.ts';
 
 const FILE_NAME = /^checkpoint-(\d{16})-([0-9a-f]{16})\.db$/u;
+
+/** Where a store is. */
+export interface Place {
+  files: FileLayer;
+  dir: string;
+  log: Logger;
+}
 
 /** A checkpoint on the disk. */
 export interface Checkpoint {
@@ -54,22 +63,49 @@ export async function loadCheckpoint(files: FileLayer, dir: string): Promise<Che
 
 /**
  * Writes a checkpoint and then removes what it makes unnecessary; `historyFloor` says from where on the history needs
- * journals. Rejects with EDGE_ERR_STORE_WRITE; then the old state is kept.
+ * journals, which go before their time when the disk is full. Rejects with EDGE_ERR_STORE_WRITE, and then the old state is
+ * kept; with StrayFileError when a start might find the new one.
  */
 export async function saveCheckpoint(
-  files: FileLayer,
-  dir: string,
+  { files, dir, log }: Place,
   revision: number,
   image: Uint8Array,
   historyFloor: () => number,
 ): Promise<void> {
   const name = `checkpoint-${String(revision).padStart(16, '0')}-${await checksum(image)}.db`;
+  const path = join(dir, name);
   try {
-    await files.replace(join(dir, name), image);
+    await files.replace(path, image).catch(async (err: unknown) => {
+      if (!isOutOfSpace(err) || (await dropKeptJournals(files, dir, log)) === 0) throw err;
+      await files.replace(path, image);
+    });
   } catch (err) {
-    throw writeFailed(join(dir, name), err);
+    await removeLeftover(files, path, true);
+    throw writeFailed(path, err);
   }
   await removeObsolete(files, dir, name, revision, historyFloor()).catch(() => {}); // the next checkpoint tries again
+}
+
+/** Removes the journals that only the history needs, for want of space; resolves with how many that were. */
+export async function dropKeptJournals(files: FileLayer, dir: string, log: Logger): Promise<number> {
+  const names = await files.list(dir);
+  const newest = names
+    .filter((name) => FILE_NAME.test(name))
+    .sort()
+    .at(-1);
+  const revision = Number(FILE_NAME.exec(newest ?? '')?.[1] ?? 0);
+  const kept = unneededJournals(journalStarts(names), revision, revision);
+  let removed = 0;
+  for (const start of kept) {
+    const isGone = await files.remove(join(dir, journalName(start))).then(
+      () => true,
+      () => false, // another one may do
+    );
+    if (isGone) removed++;
+  }
+  if (removed > 0)
+    log.warn('the disk is full: removed journals that were kept for watches', { dir, removed });
+  return removed;
 }
 
 /** Removes older checkpoints, journals that nothing needs any more, and temporary files of a crash. */

@@ -12,8 +12,8 @@ import type { Logger } from '../../lib/log.ts';
 import { Batch } from './batch.ts';
 import type { BatchedWrite } from './batch.ts';
 import { Broadcaster } from './broadcaster.ts';
-import { saveCheckpoint } from './checkpoint.ts';
-import { closed, CompactedError, journalFull, overloaded } from './errors.ts';
+import { dropKeptJournals, saveCheckpoint } from './checkpoint.ts';
+import { closed, CompactedError, isOutOfSpace, journalFull, overloaded, StrayFileError } from './errors.ts';
 import type { FileLayer } from './files.ts';
 import { History } from './history.ts';
 import type { HistoryLimits } from './history.ts';
@@ -26,6 +26,7 @@ import type { Recovered } from './recover.ts';
 import { writeRestored } from './restore.ts';
 import type { ObjectRow } from './sqlite.ts';
 import { encodeState } from './state.ts';
+import type { Snapshot } from './state.ts';
 import type { Change, Decide, ObjectStore, StoredObject, Subscription, WriteResult } from './store.ts';
 
 /** What a store needs. */
@@ -48,14 +49,6 @@ export interface StoreSizes {
   historyEvents: number;
   historyBytes: number;
   queuedWrites: number;
-}
-
-/** A consistent copy of a store at one revision. */
-export interface Snapshot {
-  revision: number;
-  objects: number;
-  /** A SQLite file. */
-  image: Uint8Array;
 }
 
 /** Settings of a store. */
@@ -128,6 +121,8 @@ export class DurableStore implements ObjectStore {
   #committing: Promise<void> | undefined;
   #saving: Promise<void> | undefined;
   #nextCheckpointAt = 0;
+  /** Why no write is taken any more. */
+  #stray: StrayFileError | undefined;
   #closing: Promise<void> | undefined;
 
   /** For openStore, which has locked the directory. */
@@ -228,6 +223,8 @@ export class DurableStore implements ObjectStore {
 
   /** Takes queued writes through to the disk; their answers come with the next batch, or when there is none. */
   async #commitBatch(): Promise<void> {
+    const { files, log } = this.#deps;
+    const { dir } = this.#config;
     const batch = new Batch(this.#objects, this.#revision, this.#deps.clock.wallNow().getTime());
     const answers: Answer[] = [];
     let taken = 0;
@@ -243,6 +240,7 @@ export class DurableStore implements ObjectStore {
     this.#queue.splice(0, taken);
     try {
       if (batch.changes.length > 0) {
+        if (this.#stray !== undefined) throw this.#stray;
         if (this.#isFull()) await this.#makeRoom();
         const startedAt = this.#deps.clock.now();
         const isAlone = taken === 1 && this.#queue.length === 0 && this.#unanswered.length === 0;
@@ -252,8 +250,9 @@ export class DurableStore implements ObjectStore {
         this.#deps.onSync?.((this.#deps.clock.now() - startedAt) / 1000);
       }
     } catch (err) {
-      this.#deps.log.error('write failed', { error: errorMessage(err), writes: answers.length });
+      log.error('write failed', { error: errorMessage(err), writes: answers.length });
       for (const { pending } of answers) pending.reject(err);
+      if (isOutOfSpace(err)) await dropKeptJournals(files, dir, log); // the next writes may find room then
       return;
     }
     this.#revision = batch.revision;
@@ -304,13 +303,14 @@ export class DurableStore implements ObjectStore {
         await old.close();
       }
     } catch (err) {
+      this.#noteStray(err);
       failed(err);
       return;
     }
     const covered = this.#uncheckpointedBytes;
     this.#saving = encodeState({ revision, objects: this.#objects.all() })
       .then(async (image) => {
-        await saveCheckpoint(files, dir, revision, image, () => this.#history.floor);
+        await saveCheckpoint({ files, dir, log }, revision, image, () => this.#history.floor);
         this.#uncheckpointedBytes -= covered;
         this.#checkpointBytes = image.length;
         const ms = Math.round(clock.now() - startedAt);
@@ -320,6 +320,10 @@ export class DurableStore implements ObjectStore {
       .finally(() => {
         this.#saving = undefined;
       });
+  }
+
+  #noteStray(err: unknown): void {
+    if (err instanceof StrayFileError) this.#stray = err;
   }
 
   /** Runs `work` between two batches: the state is committed and stays as it is meanwhile. */
@@ -349,13 +353,18 @@ export class DurableStore implements ObjectStore {
       await this.#saving;
       const { files, log } = this.#deps;
       const { dir, history } = this.#config;
-      const restored = await writeRestored(files, dir, rows, Math.max(this.#revision, atLeast));
+      const above = Math.max(this.#revision, atLeast);
+      const restored = await writeRestored({ files, dir, log }, rows, above).catch((err: unknown) => {
+        this.#noteStray(err);
+        throw err;
+      });
       const { revision } = restored;
       try {
         const journal = await Journal.open(files, dir, revision + 1);
         await this.#journal.close();
         this.#journal = journal;
       } catch (err) {
+        this.#noteStray(err);
         log.warn('the old journal goes on after the restore', { error: errorMessage(err) });
       }
       this.#objects = restored.objects;

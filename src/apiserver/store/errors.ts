@@ -27,6 +27,18 @@ export class CompactedError extends EdgeError {
   }
 }
 
+/** A file of an operation that failed is still there, and the next start would take it for its result. */
+export class StrayFileError extends EdgeError {
+  override readonly name = 'StrayFileError';
+
+  constructor(path: string, cause: unknown) {
+    super('EDGE_ERR_STORE_WRITE', `remove ${path}, which a failed operation left: ${errorMessage(cause)}`, {
+      cause,
+      hint: 'no writes are taken until the server was started again; look after the disk first',
+    });
+  }
+}
+
 /** The journal may not grow further because nothing can be folded out of it. */
 export function journalFull(path: string, bytes: number): EdgeError {
   return new EdgeError(

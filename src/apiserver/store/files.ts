@@ -1,7 +1,10 @@
 /** The file operations that durability rests on, behind an interface so that tests can make each of them fail. */
 import { fdatasync, fdatasyncSync, writeSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { syncDirectory, writeFileAtomic } from '../../lib/atomic-file.ts';
+import { errorCode } from '../../lib/errors.ts';
+import { StrayFileError } from './errors.ts';
 
 /** A file that is written at given positions. */
 export interface WritableFile {
@@ -27,6 +30,19 @@ export interface FileLayer {
   replace(path: string, data: Uint8Array): Promise<void>;
   remove(path: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
+}
+
+/**
+ * Removes what an operation that failed may have left, so that no start takes it for its result; `isSynced` says that it must
+ * not come back with a power cut either. Throws StrayFileError when that cannot be done for sure.
+ */
+export async function removeLeftover(files: FileLayer, path: string, isSynced: boolean): Promise<void> {
+  try {
+    await files.remove(path);
+    if (isSynced) await files.syncDirectory(dirname(path));
+  } catch (err) {
+    if (errorCode(err) !== 'ENOENT') throw new StrayFileError(path, err);
+  }
 }
 
 /** A disk that takes longer is not waited for by the thread that serves, milliseconds. */

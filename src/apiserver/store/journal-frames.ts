@@ -141,18 +141,36 @@ export interface JournalContents {
   resumesAt: number | undefined;
 }
 
-/**
- * Reads frames up to the first unsound byte. Frames whose records all have revisions up to `after` are checked like
- * the others, and their records left out.
- */
-export function decodeJournal(data: Buffer, after = 0): JournalContents {
+/** Which records are wanted of a journal: those at its end. */
+export interface JournalEnd {
+  /** Records up to this revision are not. */
+  after: number;
+  /** Nor are frames before those that have so many bytes together. */
+  bytes: number;
+}
+
+const ALL: JournalEnd = { after: 0, bytes: Infinity };
+
+/** Reads frames up to the first unsound byte. Frames of which nothing is wanted are checked like the others. */
+export function decodeJournal(data: Buffer, { after, bytes }: JournalEnd = ALL): JournalContents {
   const payloads: Buffer[] = [];
+  /** Where the wanted ones begin, and how long they are together. */
+  let [from, length] = [0, 0];
   let soundBytes = 0;
   let lastFrameAt: number | undefined;
   let next = 0;
   for (let payload = frameAt(data, 0); payload !== undefined; payload = frameAt(data, next)) {
-    if (firstRevision(payload) <= after + 1) payloads.length = 0; // it begins where those before end
+    if (firstRevision(payload) <= after + 1) [from, length] = [payloads.length, 0]; // those before end there
     payloads.push(payload);
+    length += payload.length;
+    for (
+      let first = payloads[from];
+      first !== undefined && length - first.length >= bytes;
+      first = payloads[from]
+    ) {
+      length -= first.length;
+      from++;
+    }
     lastFrameAt = next;
     soundBytes = next + HEADER_BYTES + payload.length;
     next = soundBytes + (markAt(data, soundBytes) === lastFrameAt ? MARK_BYTES : 0);
@@ -160,7 +178,7 @@ export function decodeJournal(data: Buffer, after = 0): JournalContents {
   let end = data.length;
   while (end > next && data[end - 1] === 0) end--;
   const resumesAt = next < end ? findTraces(data, next) : undefined;
-  const records = payloads.flatMap((payload) => decodeRecords(payload));
+  const records = payloads.slice(from).flatMap((payload) => decodeRecords(payload));
   return { records, soundBytes, lastFrameAt, tornBytes: end - next, resumesAt };
 }
 

@@ -1,6 +1,7 @@
 /** The append-only journal: a batch that append() resolved for is on the disk and survives any crash. */
 import { join } from 'node:path';
 import { writeFailed } from './errors.ts';
+import { removeLeftover } from './files.ts';
 import type { FileLayer, WritableFile } from './files.ts';
 import { encodeFrame, encodeMark, MARK_BYTES } from './journal-frames.ts';
 
@@ -54,18 +55,20 @@ export class Journal {
 
   /**
    * Opens a file whose first `bytes` bytes are sound; what follows them is cut off. `lastFrameAt` says where its
-   * last frame begins, which is marked if it was not.
+   * last frame begins, which is marked if it was not. When a new file cannot be opened it is removed again; throws
+   * StrayFileError when that fails, too.
    */
   static async open(
     files: FileLayer,
     dir: string,
     firstRevision: number,
-    found: { bytes: number; lastFrameAt?: number | undefined } = { bytes: 0 },
+    found?: { bytes: number; lastFrameAt?: number | undefined },
   ): Promise<Journal> {
-    const { bytes, lastFrameAt } = found;
+    const { bytes, lastFrameAt } = found ?? { bytes: 0 };
     const path = join(dir, journalName(firstRevision));
+    let file: WritableFile | undefined;
     try {
-      const file = await files.open(path);
+      file = await files.open(path);
       await file.truncate(bytes);
       const mark = lastFrameAt === undefined ? undefined : encodeMark(lastFrameAt);
       if (mark !== undefined) await file.write(mark, bytes);
@@ -73,6 +76,9 @@ export class Journal {
       await files.syncDirectory(dir);
       return new Journal(path, file, bytes, mark);
     } catch (err) {
+      await file?.close().catch(() => {}); // its error says nothing new
+      // it is empty and the next one will sync its absence; files that are out of reach for a moment must not stop all writes
+      if (found === undefined) await removeLeftover(files, path, false);
       throw writeFailed(path, err);
     }
   }
@@ -126,9 +132,14 @@ export class Journal {
     this.#hasTail = false;
   }
 
-  /** Closes the file, without the zeros; a tail that cannot be cut is left to recovery. */
+  /** Closes the file, without the zeros and with its last mark; a tail that cannot be cut is left to recovery. */
   async close(): Promise<void> {
-    await this.#cutTail().catch(() => {});
+    try {
+      await this.#cutTail();
+      await this.#file.sync();
+    } catch {
+      // every frame was synced when it was written
+    }
     await this.#file.close();
   }
 }

@@ -138,14 +138,20 @@ test('frames of which no record is wanted are checked and left out', () => {
   const frame = (...revisions: number[]): Buffer =>
     encodeFrame(revisions.map((r) => `{"r":${r},"t":"ADDED","k":"routers","n":"a","at":0,"l":null,"o":{}}`));
   const data = Buffer.concat([frame(1, 2), frame(3), frame(4, 5), frame(6)]);
-  const left = (after: number): number[] => decodeJournal(data, after).records.map(({ r }) => r);
+  const left = (after: number): number[] =>
+    decodeJournal(data, { after, bytes: Infinity }).records.map(({ r }) => r);
   assert.deepEqual(left(0), [1, 2, 3, 4, 5, 6]);
   assert.deepEqual(left(1), [1, 2, 3, 4, 5, 6]);
   assert.deepEqual(left(2), [3, 4, 5, 6]);
   assert.deepEqual(left(4), [4, 5, 6]);
   assert.deepEqual(left(9), [6]);
+  const ending = (bytes: number): number[] =>
+    decodeJournal(data, { after: 0, bytes }).records.map(({ r }) => r);
+  assert.deepEqual(ending(1), [6]);
+  assert.deepEqual(ending(frame(6).length), [4, 5, 6]);
+  assert.deepEqual(ending(data.length), [1, 2, 3, 4, 5, 6]);
   data[15] = 0;
-  assert.equal(decodeJournal(data, 4).soundBytes, 0);
+  assert.equal(decodeJournal(data, { after: 4, bytes: Infinity }).soundBytes, 0);
 });
 
 test('the history that checkpoints once held is read from them', async (t) => {

@@ -10,7 +10,7 @@ import { History } from './history.ts';
 import type { HistoryLimits } from './history.ts';
 import { journalName, journalStarts } from './journal.ts';
 import { decodeJournal } from './journal-frames.ts';
-import type { JournalRecord } from './journal-frames.ts';
+import type { JournalEnd, JournalRecord } from './journal-frames.ts';
 import type { ObjectIndex } from './object-index.ts';
 import { StoredObject } from './store.ts';
 
@@ -39,30 +39,42 @@ export async function readPast(
   log: Logger,
 ): Promise<History> {
   const starts = journalStarts(await files.list(dir));
-  let history = new History(limits, revision);
-  let newest = -1; // the first record follows nothing
-  for (const [at, start] of starts.entries()) {
-    if ((starts[at + 1] ?? Infinity) > revision + 1) break;
+  const inside = starts.filter((_, at) => (starts[at + 1] ?? Infinity) <= revision + 1);
+  // the newest first: no more is read than the history can hold
+  const found: JournalRecord[][] = [];
+  let [floor, bytes] = [revision, limits.bytes];
+  for (const start of inside.reverse()) {
     const path = join(dir, journalName(start));
-    for (const record of await readKept(files, path, revision - limits.events, log)) {
-      if (record.r !== newest + 1) history = new History(limits, record.r - 1);
-      newest = record.r;
-      addRecord(history, record, objects);
-    }
+    const records = await readKept(files, path, { after: revision - limits.events, bytes }, log);
+    const wanted = endingWith(records, floor);
+    found.push(wanted);
+    floor -= wanted.length;
+    for (const { json } of wanted) bytes -= json.length;
+    const isAtEnd = wanted.length < records.length || floor > start - 1;
+    if (isAtEnd || bytes <= 0) break;
   }
-  return newest === revision ? history : new History(limits, revision);
+  const history = new History(limits, floor);
+  for (const records of found.reverse()) for (const record of records) addRecord(history, record, objects);
+  return history;
+}
+
+/** The last records, as far back as each has the revision before the next one; none when the last has another one. */
+function endingWith(records: JournalRecord[], revision: number): JournalRecord[] {
+  let from = records.length;
+  while (from > 0 && records[from - 1]?.r === revision - (records.length - from)) from--;
+  return records.slice(from);
 }
 
 async function readKept(
   files: FileLayer,
   path: string,
-  after: number,
+  end: JournalEnd,
   log: Logger,
-): Promise<readonly JournalRecord[]> {
+): Promise<JournalRecord[]> {
   const complain = (error: string): void =>
     log.warn('a journal that is kept for watches cannot be read, they list again', { file: path, error });
   try {
-    const { records, soundBytes, tornBytes } = decodeJournal(await files.read(path), after);
+    const { records, soundBytes, tornBytes } = decodeJournal(await files.read(path), end);
     if (tornBytes > 0) complain(`damaged at byte ${soundBytes}`);
     return records;
   } catch (err) {

@@ -9,7 +9,7 @@ import { Journal } from './journal.ts';
 import type { JournalRecord } from './journal-frames.ts';
 import { ObjectIndex } from './object-index.ts';
 import { addRecord, readPast } from './past.ts';
-import { initialRevision, replayJournals } from './replay.ts';
+import { replayJournals } from './replay.ts';
 import { SqliteImage } from './sqlite.ts';
 import { StoredObject } from './store.ts';
 
@@ -42,18 +42,26 @@ export async function recoverStore(
   log: Logger,
 ): Promise<Recovered> {
   const loaded = await loadState(files, dir, limits, log);
-  const replay = await replayJournals(files, dir, loaded.revision, log);
-  apply(replay.records, loaded);
-  const { revision, objects, history, bytes } = loaded;
-  const journal = await Journal.open(files, dir, replay.last?.firstRevision ?? revision + 1, replay.last);
+  const { began, records, earlierBytes, last } = await replayJournals(files, dir, loaded?.revision, log);
+  const state = loaded ?? {
+    revision: began,
+    objects: new ObjectIndex(),
+    history: new History(limits, began),
+    bytes: 0,
+  };
+  apply(records, state);
+  const { revision, objects, history, bytes } = state;
+  // a first journal is that of revision 1, so that one is missed where there should be an earlier one
+  const start = last?.firstRevision ?? (loaded === undefined ? 1 : revision + 1);
+  const journal = await Journal.open(files, dir, start, last);
   return {
     revision,
     objects,
     history,
     journal,
     checkpointBytes: bytes,
-    uncheckpointedBytes: replay.earlierBytes,
-    replayed: replay.records.length,
+    uncheckpointedBytes: earlierBytes,
+    replayed: records.length,
   };
 }
 
@@ -66,13 +74,15 @@ function apply(records: readonly JournalRecord[], state: Loaded): void {
   }
 }
 
-async function loadState(files: FileLayer, dir: string, limits: HistoryLimits, log: Logger): Promise<Loaded> {
+async function loadState(
+  files: FileLayer,
+  dir: string,
+  limits: HistoryLimits,
+  log: Logger,
+): Promise<Loaded | undefined> {
   const checkpoint = await loadCheckpoint(files, dir);
+  if (checkpoint === undefined) return undefined;
   const objects = new ObjectIndex();
-  if (checkpoint === undefined) {
-    const revision = initialRevision(await files.list(dir));
-    return { revision, objects, history: new History(limits, revision), bytes: 0 };
-  }
   const { path, revision } = checkpoint;
   const image = await SqliteImage.open(checkpoint.image);
   try {

@@ -19,13 +19,10 @@ function missing(path: string, revision: number, instead: string, dir: string): 
 /** The revision of a store that nothing was written to: to clients 0 is no revision but any. */
 const FIRST_REVISION = 1;
 
-/** The revision that the store of these files began with, when no checkpoint says so; stores once began with 0. */
-export function initialRevision(names: readonly string[]): number {
-  return journalStarts(names)[0] === FIRST_REVISION ? 0 : FIRST_REVISION;
-}
-
 /** What recovery found in the journal files above a revision. */
 export interface Replay {
+  /** The revision before the first record: that of the checkpoint, or of a store without changes. */
+  began: number;
   records: JournalRecord[];
   /** Bytes of frames in the files before the last one. */
   earlierBytes: number;
@@ -34,17 +31,19 @@ export interface Replay {
 }
 
 /**
- * Reads all journal files above `after`. Throws EDGE_ERR_STORE_DAMAGED when records are missing or broken
+ * Reads all journal files above the revision of the checkpoint, or all when there is none. Throws EDGE_ERR_STORE_DAMAGED when records are missing or broken
  * anywhere but at the end of the last file, where a crash in the middle of a write leaves a torn frame.
  */
 export async function replayJournals(
   files: FileLayer,
   dir: string,
-  after: number,
+  checkpoint: number | undefined,
   log: Logger,
 ): Promise<Replay> {
   const starts = journalStarts(await files.list(dir));
   const records: JournalRecord[] = [];
+  const after = checkpoint ?? 0;
+  let began = checkpoint;
   let revision = after;
   let earlierBytes = 0;
   let last: Replay['last'];
@@ -64,6 +63,8 @@ export async function replayJournals(
       );
     }
     if (tornBytes > 0) log.warn('cut a torn journal tail', { file: path, bytes: tornBytes });
+    began ??= found[0]?.r === FIRST_REVISION ? 0 : FIRST_REVISION; // stores once began with 0
+    revision = Math.max(revision, began);
     for (const record of found) {
       if (record.r <= after) continue;
       if (record.r !== revision + 1) {
@@ -75,5 +76,5 @@ export async function replayJournals(
     if (isLast) last = { firstRevision: start, bytes: soundBytes, lastFrameAt };
     else earlierBytes += soundBytes;
   }
-  return { records, earlierBytes, last };
+  return { began: began ?? FIRST_REVISION, records, earlierBytes, last };
 }

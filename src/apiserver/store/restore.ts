@@ -1,7 +1,7 @@
 /** Replaces the state of a directory by the objects of a backup: new revisions for all of them, no history. */
 import type { KubeObject } from '../../api/meta.ts';
 import { saveCheckpoint } from './checkpoint.ts';
-import type { FileLayer } from './files.ts';
+import type { Place } from './checkpoint.ts';
 import { ObjectIndex } from './object-index.ts';
 import type { ObjectRow } from './sqlite.ts';
 import { encodeState } from './state.ts';
@@ -17,8 +17,7 @@ export interface Restored {
 
 /** Gives the objects the revisions above `after`, in their order, and saves the checkpoint of them. */
 export async function writeRestored(
-  files: FileLayer,
-  dir: string,
+  place: Place,
   rows: readonly ObjectRow[],
   after: number,
 ): Promise<Restored> {
@@ -33,6 +32,6 @@ export async function writeRestored(
   // one above even when there are no objects: watches from before must not resume as if nothing had happened
   revision++;
   const image = await encodeState({ revision, objects: objects.all() });
-  await saveCheckpoint(files, dir, revision, image, () => revision);
+  await saveCheckpoint(place, revision, image, () => revision);
   return { objects, revision, checkpointBytes: image.length };
 }

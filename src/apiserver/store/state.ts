@@ -8,6 +8,14 @@ export interface StoreState {
   objects: readonly StoredObject[];
 }
 
+/** A consistent copy of a store at one revision. */
+export interface Snapshot {
+  revision: number;
+  objects: number;
+  /** A SQLite file. */
+  image: Uint8Array;
+}
+
 /** What a row takes beside its value, and how much longer a file is than its rows; measured, and only a guess. */
 const ROW_BYTES = 100;
 const FILL = 1.1;
