@@ -74,13 +74,14 @@ export async function saveCheckpoint(
 ): Promise<void> {
   const name = `checkpoint-${String(revision).padStart(16, '0')}-${await checksum(image)}.db`;
   const path = join(dir, name);
+  const isNew = !(await files.list(dir).catch((): string[] => [])).includes(name);
   try {
     await files.replace(path, image).catch(async (err: unknown) => {
       if (!isOutOfSpace(err) || (await dropKeptJournals(files, dir, log)) === 0) throw err;
       await files.replace(path, image);
     });
   } catch (err) {
-    await removeLeftover(files, path, true);
+    if (isNew) await removeLeftover(files, path, true);
     throw writeFailed(path, err);
   }
   await removeObsolete(files, dir, name, revision, historyFloor()).catch(() => {}); // the next checkpoint tries again
@@ -88,7 +89,7 @@ export async function saveCheckpoint(
 
 /** Removes the journals that only the history needs, for want of space; resolves with how many that were. */
 export async function dropKeptJournals(files: FileLayer, dir: string, log: Logger): Promise<number> {
-  const names = await files.list(dir);
+  const names = await files.list(dir).catch((): string[] => []);
   const newest = names
     .filter((name) => FILE_NAME.test(name))
     .sort()
