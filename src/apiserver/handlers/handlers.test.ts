@@ -41,8 +41,14 @@ test('repeated members are found by path, values and strings with braces do not 
     ['{"a":"{\\"a\\":1,\\"a\\":2}","b":["a","a"]}', []],
     ['{"a":{"x":[1,[2,{"y":1,"y":1}]]}}', ['a.x[1][1].y']],
     [String.raw`{"a":1,"\u0061":2}`, ['a']],
+    ['{"a" :1,"a":2}', ['a']],
+    ['{"a:b":1,"a:b":{"c":":"}}', ['a:b']],
+    ['{"a":":","b":"::"}', []],
+    ['{ "a": [ {"b": ":"}, {"b": 1} ] }', []],
+    ['{"__proto__":1,"__proto__":2}', ['__proto__']],
     ['[]', []],
     ['"a"', []],
+    ['":"', []],
   ];
   for (const [text, expected] of cases)
     assert.deepEqual(findDuplicateFields(text, JSON.parse(text)), expected, text);

@@ -8,13 +8,22 @@ const MAX_FOUND = 20;
  */
 const MAX_LEVELS = 256;
 
-/** Whether a value has no more than so many levels. */
-function hasLevels(value: unknown, most: number): boolean {
-  if (typeof value !== 'object' || value === null) return true;
-  if (most === 0) return false;
-  if (Array.isArray(value)) return value.every((entry) => hasLevels(entry, most - 1));
-  for (const name in value) if (!hasLevels((value as Record<string, unknown>)[name], most - 1)) return false;
-  return true;
+/** How many members a value has at all its levels; NaN when those are more than `most`. */
+function countMembers(value: unknown, most: number): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  if (most === 0) return Number.NaN;
+  let count = 0;
+  if (Array.isArray(value)) for (const entry of value) count += countMembers(entry, most - 1);
+  else
+    for (const name in value) count += 1 + countMembers((value as Record<string, unknown>)[name], most - 1);
+  return count;
+}
+
+/** Whether a text has so many colons and no more. */
+function hasColons(text: string, count: number): boolean {
+  let left = count;
+  for (let at = text.indexOf(':'); at !== -1 && left >= 0; at = text.indexOf(':', at + 1)) left--;
+  return left === 0;
 }
 
 /**
@@ -22,8 +31,10 @@ function hasLevels(value: unknown, most: number): boolean {
  * that is nested deeper than 256 levels.
  */
 export function findDuplicateFields(text: string, value: unknown): string[] {
-  // programs send what JSON.stringify writes, which has no member twice; that is seen sooner than by looking for them
-  if (hasLevels(value, MAX_LEVELS) && JSON.stringify(value) === text) return [];
+  // each member has a colon: as many as members leave none for a second one of a name. Programs send what JSON.stringify
+  // writes, which has no member twice either. Both are seen sooner than by looking for them
+  const members = countMembers(value, MAX_LEVELS);
+  if (!Number.isNaN(members) && (hasColons(text, members) || JSON.stringify(value) === text)) return [];
   const found: string[] = [];
   // one frame a level: the members seen in an object, or the next index of an array
   const stack: { keys?: Set<string>; index: number; path: string }[] = [];
