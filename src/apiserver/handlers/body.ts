@@ -65,13 +65,9 @@ function readIncoming(
   });
 }
 
-/** What programs send, letter by letter. */
-const USUAL_TYPES: ReadonlySet<string> = new Set(['application/json', 'application/merge-patch+json']);
-
 /** The media type of a request's body without parameters; JSON when the header is absent. */
 export function contentType(c: ApiContext): string {
   const header = c.req.header('content-type') ?? '';
-  if (USUAL_TYPES.has(header)) return header;
   const type = (header.split(';', 1)[0] ?? '').trim().toLowerCase();
   return type === '' ? 'application/json' : type;
 }

@@ -11,13 +11,6 @@ export interface BatchedWrite {
   decide: Decide;
 }
 
-/** Letters that stand in JSON as they are: all that names of objects may have. */
-const PLAIN = /^[\w./-]*$/u;
-
-function quoted(text: string): string {
-  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
-}
-
 /** The changes of one commit. */
 export class Batch {
   readonly changes: Change[] = [];
@@ -54,7 +47,7 @@ export class Batch {
     const type = mutation.action === 'delete' ? 'DELETED' : current === undefined ? 'ADDED' : 'MODIFIED';
     const labels = current?.object.metadata.labels;
     const labelsJson = labels === undefined ? null : JSON.stringify(labels);
-    const [k, n] = [quoted(resource), quoted(name)];
+    const [k, n] = [JSON.stringify(resource), JSON.stringify(name)];
     this.records.push(
       `{"r":${revision},"t":"${type}","k":${k},"n":${n},"at":${this.at},"l":${labelsJson ?? 'null'},"o":${json}}`,
     );
