@@ -6,7 +6,7 @@ import { loadCheckpoint } from './checkpoint.ts';
 import { systemFiles } from './files.ts';
 import type { FileLayer } from './files.ts';
 import { imageProblems } from './image-check.ts';
-import { journalName, journalStarts } from './journal.ts';
+import { isInside, journalName, journalStarts } from './journal.ts';
 import { decodeJournal } from './journal-frames.ts';
 import { replayJournals } from './replay.ts';
 import { SqliteImage } from './sqlite.ts';
@@ -50,12 +50,12 @@ export async function checkStore(files: FileLayer, dir: string): Promise<CheckRe
     const starts = journalStarts(names);
     for (const [at, start] of starts.entries()) {
       const name = journalName(start);
-      const isInside = (starts[at + 1] ?? Infinity) <= (after ?? 0) + 1;
+      const isKept = isInside(starts, at, after ?? 0);
       const data = await files.read(join(dir, name)).catch((err: unknown) => {
-        if (!isInside) throw err;
+        if (!isKept) throw err;
         report.lines.push(`journal: ${name}: ${errorMessage(err)}; only for watches to resume from`);
       });
-      if (data !== undefined) report.lines.push(describeJournal(name, data, isInside));
+      if (data !== undefined) report.lines.push(describeJournal(name, data, isKept));
     }
     // the same judgement as at a start, across files
     const { began, records } = await replayJournals(files, dir, after, silentLogger);
@@ -69,16 +69,16 @@ export async function checkStore(files: FileLayer, dir: string): Promise<CheckRe
   return report;
 }
 
-function describeJournal(name: string, data: Buffer, isInside: boolean): string {
+function describeJournal(name: string, data: Buffer, isKept: boolean): string {
   const { records, tornBytes, resumesAt } = decodeJournal(data);
   const [first, last] = [records[0]?.r, records.at(-1)?.r];
   const range = first === undefined || last === undefined ? 'no changes' : `revisions ${first} to ${last}`;
   const tail =
     tornBytes === 0
       ? ''
-      : resumesAt === undefined && !isInside
+      : resumesAt === undefined && !isKept
         ? `, ${tornBytes} bytes of a write that was never acknowledged`
         : `, damaged at byte ${data.length - tornBytes}`;
-  const use = isInside ? '; only for watches to resume from' : '';
+  const use = isKept ? '; only for watches to resume from' : '';
   return `journal: ${name}: ${range}, ${data.length} bytes${tail}${use}`;
 }

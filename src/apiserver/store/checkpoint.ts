@@ -43,22 +43,33 @@ async function checksum(image: Uint8Array): Promise<string> {
   return (await imageDigest(image)).slice(0, 16);
 }
 
+/** The newest checkpoint among these files, by what its name says; undefined when there is none. */
+function newestCheckpoint(
+  names: readonly string[],
+): { name: string; revision: number; checksum: string } | undefined {
+  const name = names
+    .filter((each) => FILE_NAME.test(each))
+    .sort()
+    .at(-1);
+  const [, revision, checksum] = FILE_NAME.exec(name ?? '') ?? [];
+  if (name === undefined || revision === undefined || checksum === undefined) return undefined;
+  return { name, revision: Number(revision), checksum };
+}
+
 /** Loads the newest checkpoint; undefined when there is none. Throws EDGE_ERR_STORE_DAMAGED when it is not sound. */
 export async function loadCheckpoint(files: FileLayer, dir: string): Promise<Checkpoint | undefined> {
-  const names = (await files.list(dir)).filter((name) => FILE_NAME.test(name)).sort();
-  const newest = names.at(-1);
-  const match = newest === undefined ? null : FILE_NAME.exec(newest);
-  if (newest === undefined || match === null) return undefined;
-  const path = join(dir, newest);
+  const newest = newestCheckpoint(await files.list(dir));
+  if (newest === undefined) return undefined;
+  const path = join(dir, newest.name);
   const image = await files.read(path);
-  if ((await checksum(image)) !== match[2]) {
+  if ((await checksum(image)) !== newest.checksum) {
     throw damaged(
       path,
       'damaged checkpoint (its checksum does not fit its content)',
       `restore the file from a backup, or move ${dir} away to start empty`,
     );
   }
-  return { revision: Number(match[1]), path, image };
+  return { revision: newest.revision, path, image };
 }
 
 /**
@@ -90,11 +101,7 @@ export async function saveCheckpoint(
 /** Removes the journals that only the history needs, for want of space; resolves with how many that were. */
 export async function dropKeptJournals(files: FileLayer, dir: string, log: Logger): Promise<number> {
   const names = await files.list(dir).catch((): string[] => []);
-  const newest = names
-    .filter((name) => FILE_NAME.test(name))
-    .sort()
-    .at(-1);
-  const revision = Number(FILE_NAME.exec(newest ?? '')?.[1] ?? 0);
+  const revision = newestCheckpoint(names)?.revision ?? 0;
   const kept = unneededJournals(journalStarts(names), revision, revision);
   let removed = 0;
   for (const start of kept) {

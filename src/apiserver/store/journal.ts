@@ -33,6 +33,11 @@ export function journalStarts(names: readonly string[]): number[] {
     .sort((a, b) => a - b);
 }
 
+/** Whether a checkpoint at `revision` holds all that is in the journal at that place of `starts`: the next one tells. */
+export function isInside(starts: readonly number[], at: number, revision: number): boolean {
+  return (starts[at + 1] ?? Infinity) <= revision + 1;
+}
+
 /** The journal file that is being written. */
 export class Journal {
   readonly path: string;

@@ -8,7 +8,7 @@ import type { Logger } from '../../lib/log.ts';
 import type { FileLayer } from './files.ts';
 import { History } from './history.ts';
 import type { HistoryLimits } from './history.ts';
-import { journalName, journalStarts } from './journal.ts';
+import { isInside, journalName, journalStarts } from './journal.ts';
 import { decodeJournal } from './journal-frames.ts';
 import type { JournalEnd, JournalRecord } from './journal-frames.ts';
 import type { ObjectIndex } from './object-index.ts';
@@ -22,11 +22,10 @@ const MAX_KEPT_FILES = 256;
  * `floor`, given where journals start.
  */
 export function unneededJournals(starts: readonly number[], revision: number, floor: number): number[] {
-  return starts.filter((_, at) => {
-    const next = starts[at + 1];
-    if (next === undefined || next > revision + 1) return false;
-    return next <= floor + 1 || starts.length - at > MAX_KEPT_FILES;
-  });
+  return starts.filter(
+    (_, at) =>
+      isInside(starts, at, revision) && (isInside(starts, at, floor) || starts.length - at > MAX_KEPT_FILES),
+  );
 }
 
 /** The history up to the revision of the checkpoint, which holds `objects`: as much as is there without a gap. */
@@ -39,7 +38,7 @@ export async function readPast(
   log: Logger,
 ): Promise<History> {
   const starts = journalStarts(await files.list(dir));
-  const inside = starts.filter((_, at) => (starts[at + 1] ?? Infinity) <= revision + 1);
+  const inside = starts.filter((_, at) => isInside(starts, at, revision));
   // the newest first: no more is read than the history can hold
   const found: JournalRecord[][] = [];
   let [floor, bytes] = [revision, limits.bytes];

@@ -4,7 +4,7 @@ import type { EdgeError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import { damaged } from './errors.ts';
 import type { FileLayer } from './files.ts';
-import { journalName, journalStarts } from './journal.ts';
+import { isInside, journalName, journalStarts } from './journal.ts';
 import { decodeJournal } from './journal-frames.ts';
 import type { JournalRecord } from './journal-frames.ts';
 
@@ -31,8 +31,9 @@ export interface Replay {
 }
 
 /**
- * Reads all journal files above the revision of the checkpoint, or all when there is none. Throws EDGE_ERR_STORE_DAMAGED when records are missing or broken
- * anywhere but at the end of the last file, where a crash in the middle of a write leaves a torn frame.
+ * Reads all journal files above the revision of the checkpoint, or all when there is none. Throws
+ * EDGE_ERR_STORE_DAMAGED when records are missing or broken anywhere but at the end of the last file, where a crash in
+ * the middle of a write leaves a torn frame.
  */
 export async function replayJournals(
   files: FileLayer,
@@ -50,8 +51,7 @@ export async function replayJournals(
   for (const [at, start] of starts.entries()) {
     const path = join(dir, journalName(start));
     const isLast = at === starts.length - 1;
-    const next = starts[at + 1];
-    if (next !== undefined && next <= after + 1) continue; // wholly inside the checkpoint
+    if (isInside(starts, at, after)) continue;
     if (start > revision + 1) throw missing(path, revision + 1, `starts at ${start}`, dir);
     const data = await files.read(path);
     const { records: found, soundBytes, lastFrameAt, tornBytes, resumesAt } = decodeJournal(data);
