@@ -17,13 +17,19 @@ export function isEqualJson(a: unknown, b: unknown): boolean {
     for (let at = 0; at < a.length; at++) if (!isEqualJson(a[at], b[at])) return false;
     return true;
   }
+  return hasEqualMembers(a, b);
+}
+
+/** Whether two JSON objects have equal members, but for the one that is called `except`. */
+export function hasEqualMembers(a: object, b: object, except?: string): boolean {
   const [ours, theirs] = [a as Record<string, unknown>, b as Record<string, unknown>];
   let members = 0;
   for (const name in ours) {
+    if (name === except) continue;
     if (!Object.hasOwn(theirs, name) || !isEqualJson(ours[name], theirs[name])) return false;
     members++;
   }
-  for (const _name in theirs) members--;
+  for (const name in theirs) if (name !== except) members--;
   return members === 0;
 }
 

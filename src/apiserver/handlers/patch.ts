@@ -35,30 +35,22 @@ export async function patchObject(call: Call, name: string, subresource: Subreso
   const track = tracker(call, options, subresource);
   const { source } = await writeObject(call, name, options.dryRun, (current) => {
     if (current === undefined) throw notFound(resource, name);
-    const patched = withoutStoredOwners(apply.to(current), current);
-    const decoded = decode(resource, patched, current);
+    const decoded = decode(resource, apply.to(current), current);
     const problems = [...fieldProblems(decoded, body.repeated), ...apply.problems];
     if (problems.length > 0 && options.fieldValidation === 'Strict')
       throw unpatchable(body.value, `strict decoding error: ${problems.join(', ')}`);
     if (options.fieldValidation === 'Warn') call.warnings.push(...problems);
     checkUnchanged(call, current, decoded.object);
     if ((decoded.object.metadata.resourceVersion ?? '') === '') checkVersion(call, current);
+    const { managedFields } = decoded.object.metadata;
+    const isGiven = managedFields !== current.metadata.managedFields;
     return track(
       current,
       prepareUpdate(resource, current, decoded.object, subresource),
-      decoded.object.metadata.managedFields,
+      isGiven ? managedFields : undefined,
     );
   });
   return objectResponse(call, form, 200, source);
-}
-
-/** A patched object without the managedFields that the patch left alone: they need no reading, and no copy. */
-function withoutStoredOwners(patched: unknown, current: KubeObject): unknown {
-  const { metadata } = (patched ?? {}) as Partial<KubeObject>;
-  if (metadata?.managedFields === undefined || metadata.managedFields !== current.metadata.managedFields)
-    return patched;
-  const { managedFields: _stored, ...rest } = metadata;
-  return { ...(patched as KubeObject), metadata: rest };
 }
 
 /** A patch that was read. */

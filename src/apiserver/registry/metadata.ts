@@ -3,7 +3,7 @@ import type { JsonSchema } from '../../api/crd.ts';
 import type { ObjectMeta } from '../../api/meta.ts';
 import { badRequest } from '../../api/status.ts';
 import { prune } from '../../api/structural.ts';
-import { isRecord } from '../../lib/json.ts';
+import { isRecord, setMember } from '../../lib/json.ts';
 
 const text: JsonSchema = { type: 'string' };
 const texts: JsonSchema = { type: 'object', additionalProperties: text };
@@ -47,6 +47,8 @@ export const METADATA: JsonSchema = {
   },
 };
 
+const TIMES: ReadonlySet<string> = new Set(['creationTimestamp', 'deletionTimestamp']);
+
 /** Its fields one by one. */
 const METADATA_FIELDS: readonly (readonly [string, JsonSchema])[] = Object.entries(METADATA.properties ?? {});
 
@@ -62,8 +64,16 @@ function undecodable(kind: string, why: string): Error {
   return badRequest(`${kind} in version "v1" cannot be handled as a ${kind}: ${why}`);
 }
 
-/** Copies the known metadata fields with the right types; throws a 400 Status for wrong types. */
-export function decodeMetadata(kind: string, value: unknown, unknown: string[]): ObjectMeta {
+/**
+ * Copies the known metadata fields with the right types; throws a 400 Status for wrong types. Fields that are those of `stored`,
+ * not equal but the same, went through this before and stay as they are.
+ */
+export function decodeMetadata(
+  kind: string,
+  value: unknown,
+  unknown: string[],
+  stored: ObjectMeta = {},
+): ObjectMeta {
   if (value === undefined || value === null) return {};
   if (typeof value !== 'object' || Array.isArray(value)) {
     throw undecodable(
@@ -71,38 +81,41 @@ export function decodeMetadata(kind: string, value: unknown, unknown: string[]):
       `json: cannot unmarshal ${Array.isArray(value) ? 'array' : typeof value} into Go value of type v1.ObjectMeta`,
     );
   }
-  const pruned = prune(METADATA, withoutNulls(value), 'metadata', unknown) as Record<string, unknown>;
+  const [given, own] = [value as Record<string, unknown>, stored as Record<string, unknown>];
+  const news: Record<string, unknown> = {};
+  const kept: Record<string, unknown> = {};
+  for (const key in given) {
+    const entry = given[key];
+    if (Object.hasOwn(own, key) && entry === own[key]) kept[key] = entry;
+    else setMember(news, key, withoutNulls(key, entry));
+  }
+  const pruned = prune(METADATA, news, 'metadata', unknown) as Record<string, unknown>;
   for (const [key, schema] of METADATA_FIELDS) {
     const entry = pruned[key];
-    if (entry !== undefined) checkType(kind, key, schema, entry);
+    if (entry === undefined) continue;
+    checkType(kind, key, schema, entry);
+    if (TIMES.has(key)) checkTime(kind, key, entry);
   }
-  for (const key of ['creationTimestamp', 'deletionTimestamp']) {
-    const time = pruned[key];
-    if (typeof time === 'string' && !isTime(time)) {
-      throw undecodable(
-        kind,
-        `parsing time ${JSON.stringify(time)} as "2006-01-02T15:04:05Z07:00": metadata.${key} is not in this form`,
-      );
-    }
-  }
-  return pruned;
+  return Object.assign(kept, pruned);
 }
 
 /** The values of labels and annotations that are null are empty texts to the reference, and stay. */
-function withoutNulls(metadata: object): object {
-  const { labels, annotations } = metadata as { labels?: unknown; annotations?: unknown };
-  if (!hasNulls(labels) && !hasNulls(annotations)) return metadata;
-  const out: Record<string, unknown> = { ...metadata };
-  for (const [key, map] of Object.entries({ labels, annotations })) {
-    if (!isRecord(map)) continue;
-    out[key] = Object.fromEntries(Object.entries(map).map(([name, value]) => [name, value ?? '']));
-  }
-  return out;
+function withoutNulls(key: string, map: unknown): unknown {
+  if ((key !== 'labels' && key !== 'annotations') || !isRecord(map) || !hasNulls(map)) return map;
+  return Object.fromEntries(Object.entries(map).map(([name, value]) => [name, value ?? '']));
 }
 
-function hasNulls(map: unknown): boolean {
-  if (isRecord(map)) for (const name in map) if (map[name] === null) return true;
+function hasNulls(map: Record<string, unknown>): boolean {
+  for (const name in map) if (map[name] === null) return true;
   return false;
+}
+
+function checkTime(kind: string, key: string, time: unknown): void {
+  if (typeof time !== 'string' || isTime(time)) return;
+  throw undecodable(
+    kind,
+    `parsing time ${JSON.stringify(time)} as "2006-01-02T15:04:05Z07:00": metadata.${key} is not in this form`,
+  );
 }
 
 function isTime(text: string): boolean {

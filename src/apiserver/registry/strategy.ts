@@ -5,7 +5,7 @@ import { invalid } from '../../api/status.ts';
 import type { StatusCause } from '../../api/status.ts';
 import { applyDefaults, prune } from '../../api/structural.ts';
 import { rfc3339 } from '../../lib/clock.ts';
-import { isEqualJson, isRecord } from '../../lib/json.ts';
+import { isEqualJson, setMember } from '../../lib/json.ts';
 import { decodeMetadata } from './metadata.ts';
 import { checkObjectType } from './object-type.ts';
 import type { ObjectSource } from './object-type.ts';
@@ -21,10 +21,14 @@ export interface Decoded {
   unknownFields: string[];
 }
 
+/** The parts of an object beside its metadata that a stored one may share with the next. */
+const PARTS = ['spec', 'status'] as const;
+
 /** Reads a body as an object of the resource, with defaults; throws a 400 or 422 Status when it is something else. */
 export function decodeObject(resource: Resource, body: unknown, source: ObjectSource = 'whole'): Decoded {
   const decoded = decodePartial(resource, body, source);
-  return { ...decoded, object: applyDefaults(resource.schema, decoded.object) };
+  applyDefaults(resource.schema, decoded.object);
+  return decoded;
 }
 
 /**
@@ -32,23 +36,40 @@ export function decodeObject(resource: Resource, body: unknown, source: ObjectSo
  * went through this when they were stored: they stay as they are, and everything later sees at once that they are no news.
  */
 export function decodePatched(resource: Resource, patched: unknown, current: KubeObject): Decoded {
-  if (!isRecord(patched)) return decodeObject(resource, patched, 'patched');
-  const { spec, status, ...news } = patched;
-  const own: Pick<KubeObject, 'spec' | 'status'> = {};
-  if (spec !== undefined) (spec === current.spec ? own : news).spec = spec;
-  if (status !== undefined) (status === current.status ? own : news).status = status;
-  const decoded = decodeObject(resource, news, 'patched');
-  return { ...decoded, object: { ...decoded.object, ...own } };
+  const decoded = decodePartial(resource, patched, 'patched', current);
+  applyDefaults(resource.schema, decoded.object);
+  for (const part of PARTS) if (isKept(part, patched, current)) decoded.object[part] = current[part];
+  return decoded;
 }
 
-/** Reads a body that need not be complete: as decodeObject, without defaults. */
-export function decodePartial(resource: Resource, body: unknown, source: ObjectSource): Decoded {
+function isKept(part: (typeof PARTS)[number], patched: unknown, current: KubeObject): boolean {
+  const stored = current[part];
+  return stored !== undefined && (patched as Partial<KubeObject>)[part] === stored;
+}
+
+/**
+ * Reads a body that need not be complete: as decodeObject, without defaults. Parts that are those of `stored`, not equal but
+ * the same, are left out, and metadata that is stays as it is.
+ */
+export function decodePartial(
+  resource: Resource,
+  body: unknown,
+  source: ObjectSource,
+  stored?: KubeObject,
+): Decoded {
   const { kind, apiVersion } = resource;
-  const { metadata: given, ...rest } = checkObjectType(resource, body, source);
+  const given = checkObjectType(resource, body, source);
   const unknownFields: string[] = [];
-  const metadata = decodeMetadata(kind, given, unknownFields);
+  const metadata = decodeMetadata(kind, given['metadata'], unknownFields, stored?.metadata);
+  const main: Record<string, unknown> = {};
+  for (const name in given) {
+    if (name === 'apiVersion' || name === 'kind' || name === 'metadata') continue; // known by now
+    const part = PARTS.find((known) => known === name);
+    if (part === undefined || stored === undefined || !isKept(part, given, stored))
+      setMember(main, name, given[name]);
+  }
   const unknownMain: string[] = [];
-  const pruned = prune(resource.schema, rest, '', unknownMain) as Record<string, unknown>;
+  const pruned = prune(resource.schema, main, '', unknownMain) as Record<string, unknown>;
   unknownFields.push(...unknownMain.sort());
   return { object: { apiVersion, kind, metadata, ...pruned }, unknownFields };
 }
@@ -76,29 +97,31 @@ export function prepareCreate(resource: Resource, decoded: KubeObject, now: Date
 }
 
 /** The metadata that a client may set. */
+const CLIENT_METADATA = ['generateName', 'labels', 'annotations', 'finalizers', 'ownerReferences'] as const;
+
+/** Whether a client's metadata field says nothing; such a field is not stored. */
+function isBare(value: ObjectMeta[(typeof CLIENT_METADATA)[number]]): boolean {
+  if (value === undefined || value === '') return true;
+  if (typeof value === 'string') return false;
+  for (const _member in value) return false;
+  return true;
+}
+
+/** What a client may set of its metadata. */
 function clientMetadata(given: ObjectMeta): ObjectMeta {
-  const out: ObjectMeta = {};
-  if (given.generateName !== undefined && given.generateName !== '') out.generateName = given.generateName;
-  if (given.labels !== undefined && Object.keys(given.labels).length > 0) out.labels = given.labels;
-  if (given.annotations !== undefined && Object.keys(given.annotations).length > 0)
-    out.annotations = given.annotations;
-  if (given.finalizers !== undefined && given.finalizers.length > 0) out.finalizers = given.finalizers;
-  if (given.ownerReferences !== undefined && given.ownerReferences.length > 0)
-    out.ownerReferences = given.ownerReferences;
+  const out: Record<string, unknown> = {};
+  for (const field of CLIENT_METADATA) if (!isBare(given[field])) out[field] = given[field];
   return out;
 }
 
-/** The metadata that only the server sets. */
-function serverMetadata(stored: ObjectMeta): ObjectMeta {
-  const {
-    generateName: _g,
-    labels: _l,
-    annotations: _a,
-    finalizers: _f,
-    ownerReferences: _o,
-    ...own
-  } = stored;
-  return own;
+/** Stored metadata with what a client may set of it. */
+function withClientMetadata(stored: ObjectMeta, given: ObjectMeta): ObjectMeta {
+  const gone = CLIENT_METADATA.filter((field) => stored[field] !== undefined && isBare(given[field]));
+  const own =
+    gone.length === 0
+      ? stored
+      : Object.fromEntries(Object.entries(stored).filter(([field]) => !gone.some((name) => name === field)));
+  return { ...own, ...clientMetadata(given) };
 }
 
 /**
@@ -122,7 +145,7 @@ export function prepareUpdate(
   }
   const hasNews = !isEqualJson(next.spec, current.spec); // all that generation counts
   reject(resource, name, [
-    ...validateMetadata(next.metadata),
+    ...validateMetadata(next.metadata, current.metadata),
     ...forbidden,
     ...(hasNews ? resource.validateMain(next, '') : []), // the rest is as valid as it was
   ]);
@@ -136,7 +159,7 @@ function withStatus(current: KubeObject, incoming: KubeObject): KubeObject {
 }
 
 function withMain(current: KubeObject, incoming: KubeObject): KubeObject {
-  const metadata = { ...serverMetadata(current.metadata), ...clientMetadata(incoming.metadata) };
+  const metadata = withClientMetadata(current.metadata, incoming.metadata);
   const next: KubeObject = { ...incoming, metadata };
   if (current.status !== undefined) next.status = current.status;
   else if (incoming.status !== undefined) delete next.status;

@@ -20,50 +20,69 @@ function required(field: string, why: string): StatusCause {
   return { reason: 'FieldValueRequired', message: `Required value: ${why}`, field };
 }
 
-/** All problems of the metadata that clients set. */
-export function validateMetadata(metadata: ObjectMeta): StatusCause[] {
-  const { name = '', generateName = '', labels = {}, annotations = {}, finalizers = [] } = metadata;
+/**
+ * All problems of the metadata that clients set. Fields that are those of `stored`, not equal but the same, were looked at when
+ * they were stored.
+ */
+export function validateMetadata(metadata: ObjectMeta, stored: ObjectMeta = {}): StatusCause[] {
+  const { name = '', generateName = '', labels, annotations, finalizers, ownerReferences } = metadata;
   const causes: StatusCause[] = [];
-  const wrong = (field: string, value: string, problems: readonly string[]): void => {
-    for (const problem of problems) causes.push(invalidValue(field, value, problem));
-  };
-  // what is generated after it may follow a dash
-  wrong(
-    'metadata.generateName',
-    generateName,
-    generateName === '' ? [] : subdomainProblems(generateName.replace(/-$/u, 'a')),
-  );
+  if (generateName !== '' && generateName !== stored.generateName)
+    // what is generated after it may follow a dash
+    addProblems(
+      causes,
+      'metadata.generateName',
+      generateName,
+      subdomainProblems(generateName.replace(/-$/u, 'a')),
+    );
   if (name === '') causes.push(required('metadata.name', 'name or generateName is required'));
-  else wrong('metadata.name', name, subdomainProblems(name));
+  else if (name !== stored.name) addProblems(causes, 'metadata.name', name, subdomainProblems(name));
+  if (labels !== undefined && labels !== stored.labels) addLabelProblems(causes, labels);
+  if (annotations !== undefined && annotations !== stored.annotations)
+    addAnnotationProblems(causes, annotations);
+  if (finalizers !== undefined && finalizers !== stored.finalizers) addFinalizerProblems(causes, finalizers);
+  if (ownerReferences !== undefined && ownerReferences !== stored.ownerReferences)
+    causes.push(...ownerProblems(ownerReferences));
+  return causes;
+}
+
+function addProblems(
+  causes: StatusCause[],
+  field: string,
+  value: string,
+  problems: readonly string[],
+): void {
+  for (const problem of problems) causes.push(invalidValue(field, value, problem));
+}
+
+function addLabelProblems(causes: StatusCause[], labels: Readonly<Record<string, string>>): void {
   for (const [key, value] of Object.entries(labels)) {
-    wrong('metadata.labels', key, qualifiedNameProblems(key));
-    wrong('metadata.labels', value, labelValueProblems(value));
+    addProblems(causes, 'metadata.labels', key, qualifiedNameProblems(key));
+    addProblems(causes, 'metadata.labels', value, labelValueProblems(value));
   }
+}
+
+function addAnnotationProblems(causes: StatusCause[], annotations: Readonly<Record<string, string>>): void {
   let bytes = 0;
   for (const [key, value] of Object.entries(annotations)) {
-    wrong('metadata.annotations', key, qualifiedNameProblems(key.toLowerCase()));
+    addProblems(causes, 'metadata.annotations', key, qualifiedNameProblems(key.toLowerCase()));
     bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
   }
-  if (bytes > MAX_ANNOTATION_BYTES) {
-    causes.push({
-      reason: 'FieldValueTooLong',
-      message: `Too long: may not be more than ${MAX_ANNOTATION_BYTES} bytes`,
-      field: 'metadata.annotations',
-    });
-  }
+  if (bytes <= MAX_ANNOTATION_BYTES) return;
+  causes.push({
+    reason: 'FieldValueTooLong',
+    message: `Too long: may not be more than ${MAX_ANNOTATION_BYTES} bytes`,
+    field: 'metadata.annotations',
+  });
+}
+
+function addFinalizerProblems(causes: StatusCause[], finalizers: readonly string[]): void {
   for (const finalizer of finalizers)
-    wrong('metadata.finalizers', finalizer, qualifiedNameProblems(finalizer));
+    addProblems(causes, 'metadata.finalizers', finalizer, qualifiedNameProblems(finalizer));
   if (COLLECTORS.every((collector) => finalizers.includes(collector))) {
-    causes.push(
-      invalidValue(
-        'metadata.finalizers',
-        finalizers,
-        `finalizer ${COLLECTORS.join(' and ')} cannot be both set`,
-      ),
-    );
+    const why = `finalizer ${COLLECTORS.join(' and ')} cannot be both set`;
+    causes.push(invalidValue('metadata.finalizers', finalizers, why));
   }
-  causes.push(...ownerProblems(metadata.ownerReferences ?? []));
-  return causes;
 }
 
 /** Finalizers that the reference's own controllers release. */

@@ -1,12 +1,16 @@
 /** Sets of field paths as tries; the operations never change their operands, and give one back where it is the result. */
 import type { FieldPath, PathElement } from './path-element.ts';
 
+/** What most sets have on most of their levels; nothing is ever added to these two. */
+const NO_MEMBERS = new Set<PathElement>();
+const NO_CHILDREN = new Map<PathElement, FieldSet>();
+
 /** A set of paths. A path may be a member, lead to members, or both. */
 export class FieldSet {
-  static readonly #EMPTY = new FieldSet(new Set(), new Map());
+  static readonly #EMPTY = new FieldSet(NO_MEMBERS, NO_CHILDREN);
 
-  readonly #members: Set<PathElement>;
-  readonly #children: Map<PathElement, FieldSet>;
+  #members: Set<PathElement>;
+  #children: Map<PathElement, FieldSet>;
 
   private constructor(members: Set<PathElement>, children: Map<PathElement, FieldSet>) {
     this.#members = members;
@@ -16,7 +20,7 @@ export class FieldSet {
   /** Creates a set of paths. */
   static of(paths: Iterable<FieldPath> = []): FieldSet {
     let set: FieldSet | undefined;
-    for (const path of paths) (set ??= new FieldSet(new Set(), new Map())).#insert(path, 0);
+    for (const path of paths) (set ??= new FieldSet(NO_MEMBERS, NO_CHILDREN)).#insert(path, 0);
     return set ?? FieldSet.#EMPTY;
   }
 
@@ -25,19 +29,25 @@ export class FieldSet {
     members: Iterable<PathElement>,
     children: Iterable<readonly [PathElement, FieldSet]>,
   ): FieldSet {
-    const below = [...children].filter(([, set]) => !set.isEmpty);
-    return new FieldSet(new Set(members), new Map(below));
+    const own = new Set(members);
+    const below = new Map([...children].filter(([, set]) => !set.isEmpty));
+    return new FieldSet(own.size === 0 ? NO_MEMBERS : own, below.size === 0 ? NO_CHILDREN : below);
   }
 
   #insert(path: FieldPath, at: number): void {
     const element = path[at];
     if (element === undefined) return; // the root is never a member
     if (at === path.length - 1) {
+      if (this.#members === NO_MEMBERS) this.#members = new Set();
       this.#members.add(element);
       return;
     }
     let child = this.#children.get(element);
-    if (child === undefined) this.#children.set(element, (child = new FieldSet(new Set(), new Map())));
+    if (child === undefined) {
+      child = new FieldSet(NO_MEMBERS, NO_CHILDREN);
+      if (this.#children === NO_CHILDREN) this.#children = new Map();
+      this.#children.set(element, child);
+    }
     child.#insert(path, at + 1);
   }
 

@@ -69,7 +69,9 @@ export function decodeOwners(
   entries: readonly ManagedFieldsEntry[] | undefined,
 ): readonly Owner[] | undefined {
   if (entries === undefined) return [];
-  const owners = known.get(entries) ?? readOwners(entries);
+  let owners = known.get(entries);
+  if (owners !== undefined) return owners;
+  owners = readOwners(entries);
   if (owners !== undefined) known.set(entries, owners);
   return owners;
 }
@@ -102,28 +104,33 @@ function seconds(owner: Owner): number {
   return owner.time === undefined ? 0 : Date.parse(owner.time);
 }
 
+function byText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function compareOwners(a: Owner, b: Owner): number {
+  return (
+    byText(a.operation, b.operation) ||
+    seconds(a) - seconds(b) ||
+    byText(a.manager, b.manager) ||
+    byText(a.apiVersion, b.apiVersion) ||
+    byText(a.subresource, b.subresource)
+  );
+}
+
+function encodeOwner({ manager, operation, apiVersion, time, fields, subresource }: Owner): ManagedFieldsEntry {
+  const entry: ManagedFieldsEntry = { manager, operation, apiVersion };
+  if (time !== undefined) entry.time = time;
+  entry.fieldsType = 'FieldsV1';
+  entry.fieldsV1 = encodeFields(fields);
+  if (subresource !== '') entry.subresource = subresource;
+  return entry;
+}
+
 /** Writes managedFields: Apply before Update, then by time, manager, version and subresource. Empty owners go. */
 export function encodeOwners(owners: readonly Owner[]): ManagedFieldsEntry[] {
-  const byText = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
-  const written = owners
-    .filter((owner) => !owner.fields.isEmpty)
-    .sort(
-      (a, b) =>
-        byText(a.operation, b.operation) ||
-        seconds(a) - seconds(b) ||
-        byText(a.manager, b.manager) ||
-        byText(a.apiVersion, b.apiVersion) ||
-        byText(a.subresource, b.subresource),
-    );
-  const entries = written.map((owner) => ({
-    manager: owner.manager,
-    operation: owner.operation,
-    apiVersion: owner.apiVersion,
-    ...(owner.time === undefined ? {} : { time: owner.time }),
-    fieldsType: 'FieldsV1',
-    fieldsV1: encodeFields(owner.fields),
-    ...(owner.subresource === '' ? {} : { subresource: owner.subresource }),
-  }));
+  const written = owners.filter((owner) => !owner.fields.isEmpty).sort(compareOwners);
+  const entries = written.map(encodeOwner);
   known.set(entries, written);
   return entries;
 }

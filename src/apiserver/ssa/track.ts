@@ -1,7 +1,7 @@
 /** Ownership after writes that are no applies: who changes a field by create, update or patch takes it. Pure. */
 import type { JsonSchema } from '../../api/crd.ts';
 import type { KubeObject, ManagedFieldsEntry } from '../../api/meta.ts';
-import { isEqualJson } from '../../lib/json.ts';
+import { hasEqualMembers } from '../../lib/json.ts';
 import { compareFields } from './compare.ts';
 import { decodeOwners, encodeOwners, foldOldest, isSameOwner, isSameOwnership, ownable } from './owners.ts';
 import type { Owner, Writer } from './owners.ts';
@@ -23,16 +23,17 @@ export function withOwners(
   next: KubeObject,
   owners: readonly Owner[],
 ): KubeObject {
-  const bare = withoutOwners(next);
-  if (
-    current !== undefined &&
-    isSameOwnership(owners, ownersOf(current)) &&
-    isEqualJson(bare, withoutOwners(current))
-  ) {
-    return current;
-  }
+  const isSame =
+    current !== undefined && isSameState(next, current) && isSameOwnership(owners, ownersOf(current));
+  if (isSame) return current;
   const managedFields = encodeOwners(owners);
-  return managedFields.length === 0 ? bare : { ...bare, metadata: { ...bare.metadata, managedFields } };
+  if (managedFields.length === 0) return withoutOwners(next);
+  return { ...next, metadata: { ...next.metadata, managedFields } };
+}
+
+/** Whether two states of an object differ in nothing but their owners. */
+function isSameState(a: KubeObject, b: KubeObject): boolean {
+  return hasEqualMembers(a.metadata, b.metadata, 'managedFields') && hasEqualMembers(a, b, 'metadata');
 }
 
 /** One write that is no apply. */
@@ -59,9 +60,9 @@ export function trackUpdate({ schema, current, next, given, writer, time }: Upda
   const own = taken.isEmpty ? undefined : base.find((owner) => isSameOwner(owner, writer));
   const owners = base.map((owner) => {
     const kept = owner.fields.difference(removed);
-    if (owner === own) return { ...owner, time, fields: kept.union(taken) };
-    const fields = kept.difference(taken);
-    return fields === owner.fields ? owner : { ...owner, fields };
+    const fields = owner === own ? kept.union(taken) : kept.difference(taken);
+    const since = owner === own ? time : owner.time;
+    return fields === owner.fields && since === owner.time ? owner : { ...owner, time: since, fields };
   });
   if (!taken.isEmpty && own === undefined) owners.push({ ...writer, time, fields: taken });
   return withOwners(current, next, foldOldest(owners));
