@@ -5,7 +5,9 @@ import { setFlagsFromString } from 'node:v8';
 import { checkStoreFiles } from '../apiserver/store/check.ts';
 import { createApiServer } from '../apiserver/server.ts';
 import { formatHostPort, isLoopbackHost, parseHostPort } from '../lib/address.ts';
+import { systemClock } from '../lib/clock.ts';
 import { UsageError } from '../lib/errors.ts';
+import { processHeap, shrinkIdleHeap } from '../lib/idle-heap.ts';
 import { integerOption, listOption, stringOption, switchOption } from '../lib/options.ts';
 import { EXIT_FAILURE, ExitStatus } from './exit.ts';
 import { adapterOptions, readAdapterConfig } from './adapter-options.ts';
@@ -155,5 +157,7 @@ export async function run(argv: readonly string[], programName: string): Promise
     },
     { log: context.log, registry: context.registry },
   );
-  await runComponent(server, context, settings);
+  const heap = processHeap();
+  const shrinking = heap === undefined ? undefined : shrinkIdleHeap(heap, systemClock);
+  await runComponent(server, context, settings).finally(() => shrinking?.cancel());
 }

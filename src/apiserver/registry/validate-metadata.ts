@@ -46,12 +46,7 @@ export function validateMetadata(metadata: ObjectMeta, stored: ObjectMeta = {}):
   return causes;
 }
 
-function addProblems(
-  causes: StatusCause[],
-  field: string,
-  value: string,
-  problems: readonly string[],
-): void {
+function addProblems(causes: StatusCause[], field: string, value: string, problems: readonly string[]): void {
   for (const problem of problems) causes.push(invalidValue(field, value, problem));
 }
 

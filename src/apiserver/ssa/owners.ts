@@ -118,7 +118,14 @@ function compareOwners(a: Owner, b: Owner): number {
   );
 }
 
-function encodeOwner({ manager, operation, apiVersion, time, fields, subresource }: Owner): ManagedFieldsEntry {
+function encodeOwner({
+  manager,
+  operation,
+  apiVersion,
+  time,
+  fields,
+  subresource,
+}: Owner): ManagedFieldsEntry {
   const entry: ManagedFieldsEntry = { manager, operation, apiVersion };
   if (time !== undefined) entry.time = time;
   entry.fieldsType = 'FieldsV1';
