@@ -119,6 +119,9 @@ export async function run(argv: readonly string[], programName: string): Promise
   setFlagsFromString('--heap-growing-percent=30');
   // young objects are collected before other threads have woken to help, where those have something else to do
   setFlagsFromString('--no-parallel-scavenge');
+  // code compiled for shapes of objects, of requests for instance, must outlive a collection that finds none of them alive
+  setFlagsFromString('--retain-maps-for-n-gc=50');
+  setFlagsFromString('--no-flush-bytecode');
   const settings = readSettings(command, apiserverOptions, undefined);
   const { tlsCert, tlsKey, insecureHttp, node } = settings;
   const listen = settings.listen.map((address) => parseHostPort(address, '--listen'));

@@ -18,9 +18,14 @@ export interface Heap {
   cpuMs(): number;
 }
 
-const LOOK_MS = 2000;
-/** The process is idle when it used less of a processor than this between two looks. */
+const LOOK_MS = 10_000;
+/** A look finds the process idle when it used less of a processor than this since the one before. */
 const IDLE_SHARE = 0.03;
+/**
+ * So many looks in a row must have found it idle. What was compiled for shapes of objects of which no one is left goes with
+ * them, so the first second of the next burst is slower: nothing that should follow each short rest.
+ */
+const IDLE_LOOKS = 3;
 /** Growth that is worth a collection, bytes. */
 const WORTH_BYTES = 4 * 1024 * 1024;
 /** A collection that gave back more than this is followed by another one: pages empty over several, bytes. */
@@ -49,12 +54,13 @@ export function shrinkIdleHeap(heap: Heap, clock: Clock): Timer {
   let spentMs = heap.cpuMs();
   /** A heap that is not larger than this by WORTH_BYTES is left alone. */
   let settled = 0;
+  let idleLooks = 0;
   return clock.every(LOOK_MS, () => {
     const before = spentMs;
     spentMs = heap.cpuMs();
     const size = heap.size();
-    if (spentMs - before > LOOK_MS * IDLE_SHARE || size < settled + WORTH_BYTES) return;
-    if (heap.used() > MAX_USED_BYTES) return;
+    idleLooks = spentMs - before > LOOK_MS * IDLE_SHARE ? 0 : idleLooks + 1;
+    if (idleLooks < IDLE_LOOKS || size < settled + WORTH_BYTES || heap.used() > MAX_USED_BYTES) return;
     heap.collect();
     spentMs = heap.cpuMs();
     const left = heap.size();

@@ -102,9 +102,7 @@ const CLIENT_METADATA = ['generateName', 'labels', 'annotations', 'finalizers', 
 /** Whether a client's metadata field says nothing; such a field is not stored. */
 function isBare(value: ObjectMeta[(typeof CLIENT_METADATA)[number]]): boolean {
   if (value === undefined || value === '') return true;
-  if (typeof value === 'string') return false;
-  for (const _member in value) return false;
-  return true;
+  return typeof value === 'object' && Object.keys(value).length === 0;
 }
 
 /** What a client may set of its metadata. */
