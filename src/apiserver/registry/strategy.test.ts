@@ -8,16 +8,18 @@ import { trackUpdate } from '../ssa/track.ts';
 import { mergePatch } from './merge-patch.ts';
 import { resources } from './resources.ts';
 import type { Resource } from './resources.ts';
+import type { Decoded } from './strategy.ts';
+import { validateMetadata } from './validate-metadata.ts';
 import { decodeObject, decodePatched, prepareCreate, prepareUpdate } from './strategy.ts';
 
 const TIME = '2026-11-29T12:00:00Z';
 const [resource] = [...resources.values()].filter(({ kind }) => kind === 'Router') as [Resource];
 const { schema, apiVersion, kind } = { ...resource, schema: resource.fieldSchema };
 
-/** What a write makes of an object, or what is said against it. */
-function write(current: KubeObject, patched: unknown, subresource: 'status' | undefined): unknown {
+/** What a write makes of an object, or what is said against it; `read` decodes what the patch led to. */
+function write(current: KubeObject, subresource: 'status' | undefined, read: () => Decoded): unknown {
   try {
-    const decoded = decodePatched(resource, patched, current);
+    const decoded = read();
     const next = prepareUpdate(resource, current, decoded.object, subresource);
     const writer = {
       manager: 'test',
@@ -110,14 +112,15 @@ test('a patch leads to the same whether what it leaves alone is shared or a copy
     const subresource = random() < 0.2 ? 'status' : undefined;
     const before = JSON.stringify(current);
     const patched = mergePatch(current, patch);
-    const shared = write(current, patched, subresource);
-    const copied = write(current, copyJson(patched), subresource);
+    const shared = write(current, subresource, () => decodePatched(resource, patched, current));
+    const copied = write(current, subresource, () => decodeObject(resource, copyJson(patched), 'patched'));
     const what = `round ${round}: ${JSON.stringify(patch)} on ${before}`;
     assert.deepEqual(shared, copied, what);
     assert.equal(JSON.stringify(current), before, `${what} changed what is stored`);
     if (typeof shared === 'object' && shared !== null && 'object' in shared) {
       if (shared.object !== current) changed++;
       current = shared.object as KubeObject;
+      assert.deepEqual(validateMetadata(current.metadata), [], what);
       if (current.metadata.name !== 'r' || current.metadata.deletionTimestamp !== undefined)
         current = created('r');
     }
