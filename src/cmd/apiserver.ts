@@ -5,9 +5,7 @@ import { setFlagsFromString } from 'node:v8';
 import { checkStoreFiles } from '../apiserver/store/check.ts';
 import { createApiServer } from '../apiserver/server.ts';
 import { formatHostPort, isLoopbackHost, parseHostPort } from '../lib/address.ts';
-import { systemClock } from '../lib/clock.ts';
 import { UsageError } from '../lib/errors.ts';
-import { processHeap, shrinkIdleHeap } from '../lib/idle-heap.ts';
 import { integerOption, listOption, stringOption, switchOption } from '../lib/options.ts';
 import { EXIT_FAILURE, ExitStatus } from './exit.ts';
 import { adapterOptions, readAdapterConfig } from './adapter-options.ts';
@@ -119,9 +117,6 @@ export async function run(argv: readonly string[], programName: string): Promise
   setFlagsFromString('--heap-growing-percent=30');
   // young objects are collected before other threads have woken to help, where those have something else to do
   setFlagsFromString('--no-parallel-scavenge');
-  // code compiled for shapes of objects, of requests for instance, must outlive a collection that finds none of them alive
-  setFlagsFromString('--retain-maps-for-n-gc=50');
-  setFlagsFromString('--no-flush-bytecode');
   const settings = readSettings(command, apiserverOptions, undefined);
   const { tlsCert, tlsKey, insecureHttp, node } = settings;
   const listen = settings.listen.map((address) => parseHostPort(address, '--listen'));
@@ -160,7 +155,5 @@ export async function run(argv: readonly string[], programName: string): Promise
     },
     { log: context.log, registry: context.registry },
   );
-  const heap = processHeap();
-  const shrinking = heap === undefined ? undefined : shrinkIdleHeap(heap, systemClock);
-  await runComponent(server, context, settings).finally(() => shrinking?.cancel());
+  await runComponent(server, context, settings);
 }
