@@ -3,12 +3,12 @@
 # The program needs no shell but as PID 1 of a container with a command to run: whatever that command leaves behind becomes a
 # child of PID 1, and Node waits for no processes but those it started. A shell does, so it stays in front.
 # The API server's larger buffers, of checkpoints, backups and V8's compilers, go back to the system when they are freed: glibc
-# learns to keep such memory otherwise. Its young objects have three times 4 MiB instead of 16: Node takes that at its start only.
+# learns to keep such memory otherwise. Its young objects have three times 8 MiB instead of 16: Node takes that at its start only.
 options=
 case $0:$1 in
 *edge-apiserver:* | *:apiserver)
   export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-32768}"
-  options=--max-semi-space-size=4
+  options=--max-semi-space-size=8
   ;;
 esac
 init=
