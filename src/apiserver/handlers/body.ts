@@ -68,8 +68,7 @@ function readIncoming(
 /** The media type of a request's body without parameters; JSON when the header is absent. */
 export function contentType(c: ApiContext): string {
   const header = c.req.header('content-type') ?? '';
-  const end = header.indexOf(';');
-  const type = (end === -1 ? header : header.slice(0, end)).trim().toLowerCase();
+  const type = (header.split(';', 1)[0] ?? '').trim().toLowerCase();
   return type === '' ? 'application/json' : type;
 }
 
