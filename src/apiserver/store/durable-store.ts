@@ -25,7 +25,7 @@ import { recoverStore } from './recover.ts';
 import type { Recovered } from './recover.ts';
 import { writeRestored } from './restore.ts';
 import type { ObjectRow } from './sqlite.ts';
-import { encodeState } from './state.ts';
+import { encodeState, withImage } from './state.ts';
 import type { Snapshot } from './state.ts';
 import type { Change, Decide, ObjectStore, StoredObject, Subscription, WriteResult } from './store.ts';
 
@@ -308,14 +308,13 @@ export class DurableStore implements ObjectStore {
       return;
     }
     const covered = this.#uncheckpointedBytes;
-    this.#saving = encodeState({ revision, objects: this.#objects.all() })
-      .then(async (image) => {
-        await saveCheckpoint({ files, dir, log }, revision, image, () => this.#history.floor);
-        this.#uncheckpointedBytes -= covered;
-        this.#checkpointBytes = image.length;
-        const ms = Math.round(clock.now() - startedAt);
-        log.debug('checkpoint saved', { revision, bytes: image.length, ms });
-      })
+    this.#saving = withImage({ revision, objects: this.#objects.all() }, async (image) => {
+      await saveCheckpoint({ files, dir, log }, revision, image, () => this.#history.floor);
+      this.#uncheckpointedBytes -= covered;
+      this.#checkpointBytes = image.length;
+      const ms = Math.round(clock.now() - startedAt);
+      log.debug('checkpoint saved', { revision, bytes: image.length, ms });
+    })
       .catch(failed)
       .finally(() => {
         this.#saving = undefined;

@@ -4,7 +4,7 @@ import { saveCheckpoint } from './checkpoint.ts';
 import type { Place } from './checkpoint.ts';
 import { ObjectIndex } from './object-index.ts';
 import type { ObjectRow } from './sqlite.ts';
-import { encodeState } from './state.ts';
+import { withImage } from './state.ts';
 import { StoredObject } from './store.ts';
 
 /** A restored state that is on the disk: a crash from here on recovers it. */
@@ -31,7 +31,9 @@ export async function writeRestored(
   }
   // one above even when there are no objects: watches from before must not resume as if nothing had happened
   revision++;
-  const image = await encodeState({ revision, objects: objects.all() });
-  await saveCheckpoint(place, revision, image, () => revision);
-  return { objects, revision, checkpointBytes: image.length };
+  const checkpointBytes = await withImage({ revision, objects: objects.all() }, async (image) => {
+    await saveCheckpoint(place, revision, image, () => revision);
+    return image.length;
+  });
+  return { objects, revision, checkpointBytes };
 }

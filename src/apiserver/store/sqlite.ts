@@ -24,6 +24,7 @@ const STATEMENTS = {
   objects: 'SELECT resource, name, revision, value FROM objects ORDER BY resource, name',
   events: 'SELECT revision, resource, name, type, at, value, previous_labels FROM events ORDER BY revision',
   integrity: 'PRAGMA integrity_check',
+  pageCount: 'PRAGMA page_count',
   lostValues: `SELECT count(*) FROM events AS e WHERE value = '' AND NOT EXISTS (SELECT * FROM objects AS o
     WHERE o.resource = e.resource AND o.name = e.name AND o.revision = e.revision)`,
   eventRange: 'SELECT count(*), coalesce(min(revision), 0), coalesce(max(revision), 0) FROM events',
@@ -37,20 +38,57 @@ let emptyImage: Uint8Array | undefined;
 const PAGE_SIZE_AT = 16;
 const PAGE_COUNT_AT = 28;
 
+/** Pages (of 4 KiB) that SQLite keeps in memory beside its file, which is in memory as well. */
+const CACHE_PAGES = 64;
+
+/**
+ * Bytes that the library is given for good: it takes a `slice` of what it gets for the file that it keeps in memory, and a
+ * slice of these is themselves. So there is no second copy, and what SQLite has written can be read here.
+ */
+class FileBytes extends Uint8Array<ArrayBuffer> {
+  static get [Symbol.species](): Uint8ArrayConstructor {
+    return Uint8Array; // of parts
+  }
+
+  constructor(length: number) {
+    super(new ArrayBuffer(length));
+  }
+
+  override slice(): Uint8Array<ArrayBuffer> {
+    return this;
+  }
+}
+
+/** The file at the beginning of `bytes`; undefined when they do not hold all of it. */
+function wholeFile(bytes: Uint8Array, pages: number): Uint8Array<ArrayBuffer> | undefined {
+  const header = new DataView(bytes.buffer, bytes.byteOffset);
+  const length = pages * header.getUint16(PAGE_SIZE_AT);
+  return header.getUint32(PAGE_COUNT_AT) === pages && length <= bytes.length
+    ? new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, length)
+    : undefined;
+}
+
 /** The database. */
 export class SqliteImage {
   readonly #database: Database;
   readonly #statements = new Map<string, Statement>();
+  /** The file, of a database made here, as long as it did not outgrow them. */
+  readonly #bytes: FileBytes | undefined;
 
-  private constructor(database: Database) {
+  private constructor(database: Database, bytes?: FileBytes) {
     this.#database = database;
+    this.#bytes = bytes;
+    // an image is filled once and used only when that went well: there is nothing to roll back to
+    database.run('PRAGMA journal_mode = OFF');
+    // rows come and go in their order, so no page is needed twice; the library never gives memory back
+    database.run(`PRAGMA cache_size = ${CACHE_PAGES}`);
   }
 
   /** Opens an exported image. Throws what SQLite says when it is no database. */
   static async open(image: Uint8Array): Promise<SqliteImage> {
     library ??= initSqlJs({ wasmBinary: wasmBinary.buffer });
     const { Database } = await library;
-    return SqliteImage.#of(new Database(image));
+    return new SqliteImage(new Database(image));
   }
 
   /**
@@ -66,15 +104,9 @@ export class SqliteImage {
       emptyImage = database.export();
       database.close();
     }
-    const sized = new Uint8Array(Math.max(expectedBytes, emptyImage.length));
-    sized.set(emptyImage); // SQLite counts the pages by the header and takes what follows as it needs it
-    return SqliteImage.#of(new Database(sized));
-  }
-
-  static #of(database: Database): SqliteImage {
-    // an image is filled once and used only when that went well: there is nothing to roll back to
-    database.run('PRAGMA journal_mode = OFF');
-    return new SqliteImage(database);
+    const bytes = new FileBytes(Math.max(expectedBytes, emptyImage.length));
+    bytes.set(emptyImage); // SQLite counts the pages by the header and takes what follows as it needs it
+    return new SqliteImage(new Database(bytes), bytes);
   }
 
   #statement(sql: string): Statement {
@@ -160,12 +192,14 @@ export class SqliteImage {
     return { count: Number(count ?? 0), first: Number(first ?? 0), last: Number(last ?? 0) };
   }
 
-  /** The whole database as a SQLite file; copies it. Not inside a transaction. */
-  export(): Uint8Array {
-    const file = this.#database.export();
-    const header = new DataView(file.buffer, file.byteOffset);
-    const pageSize = header.getUint16(PAGE_SIZE_AT);
-    return file.subarray(0, header.getUint32(PAGE_COUNT_AT) * pageSize);
+  /** The whole database as a SQLite file, in memory of its own from then on, and closes it. Not inside a transaction. */
+  take(): Uint8Array<ArrayBuffer> {
+    const pages = Number(this.#rows(STATEMENTS.pageCount, [])[0]?.[0]);
+    const written = this.#bytes === undefined ? undefined : wholeFile(this.#bytes, pages);
+    const file = written ?? wholeFile(this.#database.export(), pages);
+    this.close();
+    if (file === undefined) throw new Error(`SQLite's file does not have the ${pages} pages it says it has`);
+    return file;
   }
 
   close(): void {

@@ -1,4 +1,5 @@
 /** The objects at one revision as a SQLite file: what checkpoints and backups hold. */
+import { releaseBytes } from '../../lib/release-bytes.ts';
 import { SqliteImage } from './sqlite.ts';
 import type { StoredObject } from './store.ts';
 
@@ -31,7 +32,7 @@ function expectedBytes(objects: readonly StoredObject[]): number {
 }
 
 /** Makes the SQLite file of a state; pauses, so that a large one does not hold up requests. */
-export async function encodeState({ revision, objects }: StoreState): Promise<Uint8Array> {
+export async function encodeState({ revision, objects }: StoreState): Promise<Uint8Array<ArrayBuffer>> {
   const image = await SqliteImage.create(expectedBytes(objects));
   try {
     image.control('BEGIN');
@@ -46,8 +47,19 @@ export async function encodeState({ revision, objects }: StoreState): Promise<Ui
     image.setMeta('revision', revision);
     image.setMeta('floor', revision);
     image.control('COMMIT');
-    return image.export();
-  } finally {
+    return image.take();
+  } catch (err) {
     image.close();
+    throw err;
+  }
+}
+
+/** Makes the SQLite file of a state for `use` only, and gives its memory back when that is done. */
+export async function withImage<T>(state: StoreState, use: (image: Uint8Array) => Promise<T>): Promise<T> {
+  const image = await encodeState(state);
+  try {
+    return await use(image);
+  } finally {
+    releaseBytes(image);
   }
 }
