@@ -21,7 +21,7 @@ export interface Place {
 export interface Checkpoint {
   revision: number;
   path: string;
-  image: Buffer;
+  image: Buffer<ArrayBuffer>;
 }
 
 /** Bytes that are hashed before other work gets its turn. */

@@ -23,7 +23,8 @@ export interface WritableFile {
 export interface FileLayer {
   makeDirectory(path: string): Promise<void>;
   list(path: string): Promise<string[]>;
-  read(path: string): Promise<Buffer>;
+  /** The whole file, in memory that nothing else uses. */
+  read(path: string): Promise<Buffer<ArrayBuffer>>;
   /** Opens for writing; creates the file when it is missing. */
   open(path: string): Promise<WritableFile>;
   /** Writes a whole file so that after a crash it is there entirely or not at all. */

@@ -1,5 +1,6 @@
 /** What a server finds at its start: checkpoint and journals of a directory, read into memory. Cuts a torn tail. */
 import type { Logger } from '../../lib/log.ts';
+import { releaseBytes } from '../../lib/release-bytes.ts';
 import { loadCheckpoint } from './checkpoint.ts';
 import { damaged } from './errors.ts';
 import type { FileLayer } from './files.ts';
@@ -84,6 +85,7 @@ async function loadState(
   if (checkpoint === undefined) return undefined;
   const objects = new ObjectIndex();
   const { path, revision } = checkpoint;
+  const bytes = checkpoint.image.length;
   const image = await SqliteImage.open(checkpoint.image);
   try {
     const [format, found] = [image.meta('format'), image.meta('revision')];
@@ -106,8 +108,9 @@ async function loadState(
       history = new History(limits, floor); // edge once kept the history in its checkpoints
       for (const { change, at } of image.events(byRevision)) history.add(change, at);
     } else history = await readPast(files, dir, revision, objects, limits, log);
-    return { revision, objects, history, bytes: checkpoint.image.length };
+    return { revision, objects, history, bytes };
   } finally {
     image.close();
+    releaseBytes(checkpoint.image);
   }
 }
