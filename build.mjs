@@ -1,12 +1,14 @@
-// Builds dist/edge: one executable CommonJS bundle with everything in it. Each subcommand, and each verb of ctl that
-// needs much more than the others, is a bundle of its own, a pack. The executable carries the packs compressed in a
-// comment at its end, which V8 only skips, so that starting one does not cost reading the others.
+// Builds dist/edge: one executable CommonJS file with everything in it. The program, each subcommand, and each verb of ctl
+// that needs much more than the others, is a bundle of its own, a pack, and so is each large file that is needed seldom or
+// once. The executable carries the packs compressed in a comment at its end, which V8 only skips, so that starting one does
+// not cost reading the others; what comes before the comment only loads the program (src/cmd/start.ts).
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { brotliCompressSync, constants } from 'node:zlib';
 import { build } from 'esbuild';
 import { pageBundle } from './scripts/page-bundle.mjs';
+import { wasmImport } from './scripts/wasm-import.mjs';
 
 const root = import.meta.dirname;
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -50,7 +52,7 @@ const common = {
     'process.env.WS_NO_BUFFER_UTIL': '"1"',
     'process.env.WS_NO_UTF_8_VALIDATE': '"1"',
   },
-  loader: { '.wasm': 'binary', '.html': 'text', '.sql': 'text' },
+  loader: { '.html': 'text', '.sql': 'text' },
   logLevel: 'warning',
 };
 
@@ -59,8 +61,15 @@ const SWITCHES = new Set([join(root, 'src/cmd/main.ts'), join(root, 'src/cmd/ctl
 /** A verb of ctl that needs one of these is a pack of its own: the other verbs must not pay for it at their start. */
 const HEAVY = /^(?:src\/(?:tunnel|ssh|sidecar|router)\/|node_modules\/ssh2\/)/u;
 
-/** What every pack holds, by its name: base64 of the compressed bundle. */
+/** What every pack holds, by its name: base64 of the compressed bundle or file. */
 const packs = {};
+
+/** Adds a pack. */
+function addPack(name, contents) {
+  packs[name] = brotliCompressSync(contents, {
+    params: { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: contents.length },
+  }).toString('base64');
+}
 
 /** The modules that use the yaml package. */
 const YAML_USERS = new Set(['src/lib/yaml.ts', 'src/lib/yaml-edit.ts'].map((path) => join(root, path)));
@@ -87,7 +96,13 @@ export function LineCounter() { return new (yaml().LineCounter)(); }`,
   },
 });
 
-const PLUGINS = [leaveOutAddons, pageBundle];
+/** WebAssembly is a pack as it is. */
+const packWasm = wasmImport((path) => {
+  addPack(basename(path), readFileSync(path));
+  return `edgeAsset(${JSON.stringify(basename(path))})`;
+});
+
+const PLUGINS = [leaveOutAddons, pageBundle, packWasm];
 /**
  * ctl and its verbs share one copy of the yaml package, a pack too. The others run for long and keep a copy of their own:
  * by the time that they need it, their file may be another one.
@@ -142,13 +157,10 @@ async function pack(name, path) {
     ];
   }
   const { outputFiles } = await build({ ...options, plugins });
-  const [{ contents }] = outputFiles;
-  packs[name] = brotliCompressSync(contents, {
-    params: { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: contents.length },
-  }).toString('base64');
+  addPack(name, outputFiles[0].contents);
 }
 
-const { outputFiles } = await build({
+const program = await build({
   ...common,
   entryPoints: [join(root, 'src/cmd/main.ts')],
   write: false,
@@ -160,6 +172,8 @@ const { outputFiles } = await build({
     ),
   ],
 });
+addPack('main', program.outputFiles[0].contents);
+const start = await build({ ...common, entryPoints: [join(root, 'src/cmd/start.ts')], write: false });
 await pack(YAML_PACK, join(root, 'node_modules/yaml/dist/index.js'));
 // where each pack stands, from the end of the file: what comes before may grow without moving it
 let fromEnd = 1;
@@ -175,7 +189,7 @@ writeFileSync(
   temporary,
   `${readFileSync(join(root, 'src/cmd/shell-init.sh'), 'utf8').trimEnd()}
 const EDGE_PACKS=${JSON.stringify(places)};
-${outputFiles[0].text.trimEnd()}
+${start.outputFiles[0].text.trimEnd()}
 //${names.map((name) => packs[name]).join('')}
 `,
 );

@@ -2,6 +2,7 @@
 import { join, relative } from 'node:path';
 import { build } from 'esbuild';
 import { pageBundle } from '../page-bundle.mjs';
+import { wasmImport } from '../wasm-import.mjs';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -22,8 +23,11 @@ export async function bundle(entries, outdir) {
     packages: 'external',
     sourcemap: true,
     outExtension: { '.js': '.cjs' },
-    loader: { '.wasm': 'binary', '.html': 'text', '.sql': 'text' },
-    plugins: [pageBundle],
+    loader: { '.html': 'text', '.sql': 'text' },
+    plugins: [
+      pageBundle,
+      wasmImport((path) => `() => require('node:fs').readFileSync(${JSON.stringify(path)})`),
+    ],
     logLevel: 'warning',
   });
   return entries.map((entry) => join(relative(root, outdir), entry.replace(/\.ts$/u, '.cjs')));

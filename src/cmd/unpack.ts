@@ -3,48 +3,43 @@
  * reading of the others. The build replaces the dynamic imports of main.ts and ctl/main.ts with calls of this
  * (see build.mjs).
  */
-import { fstatSync, openSync, readSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { compileFunction } from 'node:vm';
 import { brotliDecompressSync } from 'node:zlib';
+import { readPack, readPacked } from './pack-file.ts';
+import type { PackFile } from './pack-file.ts';
 
-/** Where each pack stands: its distance from the end of the file, and its length. Put before the program by the build. */
-declare const EDGE_PACKS: Readonly<Record<string, readonly [fromEnd: number, length: number]>>;
+/** The executable; given to the program by start.ts. */
+declare const edgeFile: PackFile;
 
 /** What a packed module exports. */
 export interface PackedModule {
   run(argv: readonly string[], programName: string): Promise<void>;
 }
 
-/** What Node gives a CommonJS module (libraries such as sql.js look for all of it), and the way to further packs. */
-const PARAMETERS = ['exports', 'require', 'module', '__filename', '__dirname', 'edgeUnpack'];
+/** What Node gives a CommonJS module (libraries such as sql.js look for all of it), and the ways to further packs. */
+const PARAMETERS = ['exports', 'require', 'module', '__filename', '__dirname', 'edgeUnpack', 'edgeAsset'];
 
-/** The executable; stays open, so that what is unpacked later comes from it also when another was put in its place. */
-let file: number | undefined;
 const unpacked = new Map<string, PackedModule>();
 
-function readPack(name: string): string {
-  const [fromEnd, length] = EDGE_PACKS[name] ?? [0, 0];
-  const packed = Buffer.allocUnsafe(length);
-  try {
-    file ??= openSync(__filename, 'r');
-    readSync(file, packed, 0, length, fstatSync(file).size - fromEnd);
-    return brotliDecompressSync(Buffer.from(packed.toString('latin1'), 'base64')).toString();
-  } catch (err) {
-    // another build was put in its place since Node read this one
-    throw new Error(`${__filename} was replaced while it started: start it again`, { cause: err });
-  }
+/**
+ * Reads a packed file that is no program, compressed: by the time it is used, the executable may have been overwritten. What it
+ * returns unpacks it, anew each time, and the memory is the caller's.
+ */
+function readAsset(name: string): () => Buffer<ArrayBuffer> {
+  const packed = readPacked(edgeFile, name);
+  return () => brotliDecompressSync(packed);
 }
 
 /** Compiles and runs a packed CommonJS module, once; `name` stands for it in stack traces. */
 export function unpack(name: string): PackedModule {
   const known = unpacked.get(name);
   if (known !== undefined) return known;
-  const start = compileFunction(readPack(name), PARAMETERS, { filename: `edge:${name}` }) as (
+  const start = compileFunction(readPack(edgeFile, name), PARAMETERS, { filename: `edge:${name}` }) as (
     ...values: unknown[]
   ) => void;
   const module = { exports: {} };
-  start(module.exports, createRequire(__filename), module, __filename, __dirname, unpack);
+  start(module.exports, createRequire(__filename), module, __filename, __dirname, unpack, readAsset);
   const exports = module.exports as PackedModule;
   unpacked.set(name, exports);
   return exports;

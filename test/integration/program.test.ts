@@ -1,11 +1,11 @@
 /** Tests of the program as a whole: how it is called, what it says, and how it ends. */
 import assert from 'node:assert/strict';
-import { symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { edgePath, runEdge, startEdgeReady } from '../support/edge-process.ts';
+import { CLEAN_ENV, edgePath, runEdge, startEdgeReady } from '../support/edge-process.ts';
 import { freePort } from '../support/ports.ts';
-import { runProcess } from '../support/processes.ts';
+import { runProcess, startProcess } from '../support/processes.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const SUBCOMMANDS = ['apiserver', 'router', 'syncer', 'sidecar', 'ctl'];
@@ -99,4 +99,30 @@ test('an address that is taken ends with status 1, its name, and what to do', as
   assert.equal(status, 1, stderr);
   assert.match(stderr, new RegExp(`127\\.0\\.0\\.1:${port}.*address already in use`, 'u'));
   assert.match(stderr, /^hint: /mu);
+});
+
+test('an executable that is overwritten while it runs does not disturb what it does later', async (t) => {
+  const dir = tempDir(t);
+  const [program, dataDir] = [join(dir, 'edge'), join(dir, 'data')];
+  copyFileSync(edgePath(), program);
+  const port = await freePort();
+  const args = ['apiserver', '--insecure-http', '--listen', `127.0.0.1:${port}`, '--data-dir', dataDir];
+  const server = startProcess(t, process.execPath, [program, ...args], { env: CLEAN_ENV });
+  await server.waitForHttp(`http://127.0.0.1:${port}/readyz`);
+  writeFileSync(program, 'another build, copied over this one\n');
+  const created = await fetch(`http://127.0.0.1:${port}/apis/edge.example.com/v1/routers`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      apiVersion: 'edge.example.com/v1',
+      kind: 'Router',
+      metadata: { name: 'r' },
+      spec: { frps: { bindPort: 7000 } },
+    }),
+  });
+  assert.equal(created.status, 201);
+  assert.deepEqual(await server.stop(), { status: 0, signal: null }); // its last act is a checkpoint, SQLite's first
+  const { status, stdout } = await runEdge(['apiserver', '--check-db', '--data-dir', dataDir]);
+  assert.equal(status, 0, stdout);
+  assert.match(stdout, /checkpoint-\d+-[0-9a-f]+\.db: revision 2, 1 objects/u);
 });

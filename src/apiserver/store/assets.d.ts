@@ -1,10 +1,10 @@
-/** Files that esbuild turns into values: SQL as text, WebAssembly as bytes. */
+/** Files that esbuild turns into values: SQL as text, WebAssembly as a function that reads it. */
 declare module '*.sql' {
   const text: string;
   export { text as default };
 }
 
 declare module '*.wasm' {
-  const bytes: Uint8Array<ArrayBuffer>;
-  export { bytes as default };
+  /** Reads the file, anew each time: its memory is the caller's. */
+  export function load(): Buffer<ArrayBuffer>;
 }

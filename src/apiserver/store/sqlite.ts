@@ -2,7 +2,8 @@
 import initSqlJs from 'sql.js';
 import type { Database, SqlJsStatic, SqlValue, Statement } from 'sql.js';
 // by path, because test bundles leave package imports alone and Node cannot require WebAssembly
-import wasmBinary from '../../../node_modules/sql.js/dist/sql-wasm.wasm';
+import { load as loadWasm } from '../../../node_modules/sql.js/dist/sql-wasm.wasm';
+import { releaseBytes } from '../../lib/release-bytes.ts';
 import schema from './schema.sql';
 import type { HistoryEvent } from './history.ts';
 import { StoredObject } from './store.ts';
@@ -33,6 +34,14 @@ const STATEMENTS = {
 let library: Promise<SqlJsStatic> | undefined;
 /** The database without rows. */
 let emptyImage: Uint8Array | undefined;
+
+/** Compiles SQLite; the library, given the file, keeps hold of it. */
+async function loadLibrary(): Promise<SqlJsStatic> {
+  const wasm = loadWasm();
+  const loaded = await initSqlJs({ wasmBinary: wasm.buffer });
+  releaseBytes(wasm);
+  return loaded;
+}
 
 /** Where the header of a SQLite file has its page size and how many pages it has (file format, 1.3). */
 const PAGE_SIZE_AT = 16;
@@ -86,8 +95,7 @@ export class SqliteImage {
 
   /** Opens an exported image. Throws what SQLite says when it is no database. */
   static async open(image: Uint8Array): Promise<SqliteImage> {
-    library ??= initSqlJs({ wasmBinary: wasmBinary.buffer });
-    const { Database } = await library;
+    const { Database } = await (library ??= loadLibrary());
     return new SqliteImage(new Database(image));
   }
 
@@ -96,8 +104,7 @@ export class SqliteImage {
    * grows is copied again and again.
    */
   static async create(expectedBytes: number): Promise<SqliteImage> {
-    library ??= initSqlJs({ wasmBinary: wasmBinary.buffer });
-    const { Database } = await library;
+    const { Database } = await (library ??= loadLibrary());
     if (emptyImage === undefined) {
       const database = new Database();
       database.run(schema);
