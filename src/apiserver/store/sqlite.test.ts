@@ -51,3 +51,12 @@ test('an image that was taken is its own: what is done after it changes nothing'
   await fill(rows(300), 1024 * 1024);
   assert.ok(Buffer.from(first).equals(before));
 });
+
+test('what is no database is refused, and nothing of it is kept', async () => {
+  const MIB = 1024 * 1024;
+  const before = process.memoryUsage().arrayBuffers;
+  for (let at = 0; at < 50; at++)
+    await assert.rejects(SqliteImage.open(Buffer.alloc(8 * MIB, 'no database')), /not a database/u);
+  const kept = process.memoryUsage().arrayBuffers - before;
+  assert.ok(kept < 200 * MIB, `${kept} bytes of 50 files of 8 MiB`);
+});

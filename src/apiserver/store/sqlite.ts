@@ -87,10 +87,15 @@ export class SqliteImage {
   private constructor(database: Database, bytes?: FileBytes) {
     this.#database = database;
     this.#bytes = bytes;
-    // an image is filled once and used only when that went well: there is nothing to roll back to
-    database.run('PRAGMA journal_mode = OFF');
-    // rows come and go in their order, so no page is needed twice; the library never gives memory back
-    database.run(`PRAGMA cache_size = ${CACHE_PAGES}`);
+    try {
+      // an image is filled once and used only when that went well: there is nothing to roll back to
+      database.run('PRAGMA journal_mode = OFF');
+      // rows come and go in their order, so no page is needed twice; the library never gives memory back
+      database.run(`PRAGMA cache_size = ${CACHE_PAGES}`);
+    } catch (err) {
+      database.close(); // its file stays in memory otherwise
+      throw err;
+    }
   }
 
   /** Opens an exported image. Throws what SQLite says when it is no database. */
