@@ -14,3 +14,10 @@ test('memory is given back while nothing is collected, and all views of it are e
   assert.equal(view.length, 0);
   await waitFor(() => before - process.memoryUsage.rss() > 32 * MIB, { what: 'half of 64 MiB given back' });
 });
+
+test('what Node cut from the pool of its buffers stays as it is, with its neighbours', () => {
+  const [first, second] = [Buffer.from('one text in the pool'), Buffer.from('another')];
+  releaseBytes(first);
+  assert.equal(first.toString(), 'one text in the pool');
+  assert.equal(second.toString(), 'another');
+});
