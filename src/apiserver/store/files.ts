@@ -23,7 +23,7 @@ export interface WritableFile {
 export interface FileLayer {
   makeDirectory(path: string): Promise<void>;
   list(path: string): Promise<string[]>;
-  /** The whole file, in memory that nothing else uses. */
+  /** The whole file. */
   read(path: string): Promise<Buffer<ArrayBuffer>>;
   /** Opens for writing; creates the file when it is missing. */
   open(path: string): Promise<WritableFile>;

@@ -1,6 +1,6 @@
 /** What a server finds at its start: checkpoint and journals of a directory, read into memory. Cuts a torn tail. */
 import type { Logger } from '../../lib/log.ts';
-import { releaseBytes } from '../../lib/release-bytes.ts';
+import { releaseMemory } from '../../lib/release-memory.ts';
 import { loadCheckpoint } from './checkpoint.ts';
 import { damaged } from './errors.ts';
 import type { FileLayer } from './files.ts';
@@ -111,6 +111,7 @@ async function loadState(
     return { revision, objects, history, bytes };
   } finally {
     image.close();
-    releaseBytes(checkpoint.image);
+    // a short one may be a part of Node's pool
+    if (bytes === checkpoint.image.buffer.byteLength) releaseMemory(checkpoint.image.buffer);
   }
 }

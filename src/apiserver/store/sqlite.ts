@@ -3,7 +3,7 @@ import initSqlJs from 'sql.js';
 import type { Database, SqlJsStatic, SqlValue, Statement } from 'sql.js';
 // by path, because test bundles leave package imports alone and Node cannot require WebAssembly
 import { load as loadWasm } from '../../../node_modules/sql.js/dist/sql-wasm.wasm';
-import { releaseBytes } from '../../lib/release-bytes.ts';
+import { releaseMemory } from '../../lib/release-memory.ts';
 import schema from './schema.sql';
 import type { HistoryEvent } from './history.ts';
 import { StoredObject } from './store.ts';
@@ -39,7 +39,7 @@ let emptyImage: Uint8Array | undefined;
 async function loadLibrary(): Promise<SqlJsStatic> {
   const wasm = loadWasm();
   const loaded = await initSqlJs({ wasmBinary: wasm.buffer });
-  releaseBytes(wasm);
+  releaseMemory(wasm.buffer);
   return loaded;
 }
 

@@ -1,5 +1,5 @@
 /** The objects at one revision as a SQLite file: what checkpoints and backups hold. */
-import { releaseBytes } from '../../lib/release-bytes.ts';
+import { releaseMemory } from '../../lib/release-memory.ts';
 import { SqliteImage } from './sqlite.ts';
 import type { StoredObject } from './store.ts';
 
@@ -60,6 +60,6 @@ export async function withImage<T>(state: StoreState, use: (image: Uint8Array) =
   try {
     return await use(image);
   } finally {
-    releaseBytes(image);
+    releaseMemory(image.buffer);
   }
 }
